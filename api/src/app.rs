@@ -1,0 +1,109 @@
+//! What all handlers share.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use events::{AgentId, Clock, TenantId};
+use metrics_exporter_prometheus::PrometheusHandle;
+use nats::Nats;
+use projections::configuration::{self, AgentRecord, KeyRecord};
+use projections::{Database, Keyring, Progress};
+use secrecy::ExposeSecret;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::follower::Followers;
+use crate::problem::Problem;
+use crate::recent::Recent;
+use crate::sessions::Sessions;
+use crate::{Api, api_key};
+
+/// The `source` of every event that this crate appends.
+pub(crate) const SOURCE: &str = "vocalbridge/api";
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub nats: Nats,
+    pub database: Database,
+    pub keyring: Keyring,
+    pub progress: Progress,
+    pub clock: Clock,
+    pub config: Config,
+    pub metrics: PrometheusHandle,
+    /// Streams end when it is cancelled.
+    pub shutdown: CancellationToken,
+    pub tasks: TaskTracker,
+    /// One permit per message that is waited for.
+    pub waiting: Arc<Semaphore>,
+    /// SHA-256 of the operator's key.
+    pub operator_digest: [u8; 32],
+    /// By SHA-256.
+    pub keys: Recent<[u8; 32], Arc<KeyRecord>>,
+    pub sessions: Sessions,
+    pub followers: Followers,
+    agents: Recent<(TenantId, AgentId), Arc<AgentRecord>>,
+    changes: watch::Receiver<u64>,
+    own_changes: AtomicU64,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    pub(crate) fn new(api: Api, shutdown: CancellationToken) -> Self {
+        let Api { nats, database, keyring, progress, clock, config, metrics } = api;
+        Self(Arc::new(Shared {
+            followers: Followers::new(nats.log.partitions()),
+            changes: progress.config_changes(),
+            waiting: Arc::new(Semaphore::new(config.max_waiting)),
+            operator_digest: api_key::digest(config.operator_key.expose_secret()),
+            keys: Recent::new(),
+            sessions: Sessions::new(),
+            agents: Recent::new(),
+            own_changes: AtomicU64::new(0),
+            tasks: TaskTracker::new(),
+            shutdown,
+            nats,
+            database,
+            keyring,
+            progress,
+            clock,
+            config,
+            metrics,
+        }))
+    }
+
+    /// Rises with every change of configuration.
+    pub(crate) fn configuration_generation(&self) -> u64 {
+        self.changes.borrow().wrapping_add(self.own_changes.load(Ordering::Acquire))
+    }
+
+    /// For a change that this process has just made: its signal may be a moment behind the checkpoint.
+    pub(crate) fn forget_configuration(&self) {
+        self.own_changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The agent as it was at most a second ago; `None` when it was deleted or is not the tenant's.
+    pub(crate) async fn agent(
+        &self,
+        tenant_id: TenantId,
+        agent_id: AgentId,
+    ) -> Result<Option<Arc<AgentRecord>>, Problem> {
+        let lookup = async {
+            let agent = configuration::agent(&self.database, tenant_id, agent_id).await?;
+            Ok::<_, Problem>(agent.map(Arc::new))
+        };
+        self.agents.get((tenant_id, agent_id), self.configuration_generation(), lookup).await
+    }
+}

@@ -1,0 +1,279 @@
+//! The OpenAPI document: every route documents itself, and what holds for all of them is added here once.
+
+use std::collections::BTreeMap;
+
+use utoipa::OpenApi;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{
+    ContentBuilder, Header, HttpMethod, Object, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder,
+    Type,
+};
+
+use crate::problem::{Code, FieldError, MEDIA_TYPE, ProblemBody};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "VocalBridge",
+        description = "AI agents that talk to customers, by chat and by voice.\n\n\
+            Errors are RFC 9457 `application/problem+json`; branch on `code`. `X-Correlation-ID` is taken or made, and \
+            answered always. Times are RFC 3339 in UTC, ids UUIDv7, money decimal strings in USD. Fields that are not \
+            documented are refused with 422 `unknown_field`."
+    ),
+    tags(
+        (name = "Service", description = "Health, metrics, documents"),
+        (name = "Tenants", description = "Businesses that use VocalBridge"),
+        (name = "Keys", description = "API keys and their roles: admin, developer, viewer"),
+        (name = "Agents", description = "Who talks to the customers, and how"),
+        (name = "Sessions", description = "Conversations and their messages"),
+        (name = "Jobs", description = "Accepted work and what became of it"),
+        (name = "Analytics", description = "Usage, vendor requests, tool runs"),
+    ),
+    components(schemas(ProblemBody, FieldError))
+)]
+pub(crate) struct Base;
+
+/// Problems that routes have in common, for `responses(…)`.
+pub(crate) mod problems {
+    use super::*;
+
+    macro_rules! problems {
+        ($($(#[$doc:meta])* $name:ident: $($code:ident)*;)*) => {$(
+            $(#[$doc])*
+            pub(crate) struct $name;
+
+            impl utoipa::IntoResponses for $name {
+                fn responses() -> BTreeMap<String, RefOr<Response>> {
+                    of(&[$(Code::$code,)*])
+                }
+            }
+        )*};
+    }
+
+    problems! {
+        /// Of every route that wants a key and changes nothing.
+        Reading: MissingApiKey InvalidApiKey Forbidden ValidationFailed UnknownField InternalError Unavailable;
+        /// Of every route with a body.
+        Writing: MalformedJson InvalidIdempotencyKey MissingApiKey InvalidApiKey Forbidden NotFound RequestTimeout
+            Conflict SessionEnded CustomerErased PayloadTooLarge UnsupportedMediaType ValidationFailed UnknownField
+            IdempotencyKeyReused InternalError Unavailable;
+        /// Of every route with an id in its path.
+        OfAnId: NotFound;
+        /// Of a server that is not ready.
+        Starting: Unavailable ShuttingDown;
+        /// Of a message that is waited for.
+        OfATurn: Conflict SessionEnded AgentUnavailable CustomerErased Cancelled VendorFailed Unavailable AtCapacity
+            ShuttingDown VendorTimeout;
+    }
+}
+
+/// One response per status, naming its codes.
+fn of(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
+    let mut by_status: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
+    for code in codes {
+        by_status.entry(code.status().as_str().to_owned()).or_default().push(code.name());
+    }
+    let response = |codes: Vec<&str>| {
+        let description = codes.iter().map(|code| format!("`{code}`")).collect::<Vec<_>>().join(", ");
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        RefOr::T(ResponseBuilder::new().description(description).content(MEDIA_TYPE, content).build())
+    };
+    by_status.into_iter().map(|(status, codes)| (status, response(codes))).collect()
+}
+
+/// Adds what holds for every route.
+pub(crate) fn completed(mut document: Document) -> Document {
+    let components = document.components.get_or_insert_default();
+    let in_header = |name: &str, description: &str| {
+        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, description)))
+    };
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("The same key as a bearer token"))
+        .build();
+    components.add_security_scheme("api_key", in_header("X-API-Key", "A tenant's key, `vb_…`"));
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    components.add_security_scheme("operator_key", in_header("X-API-Key", "The installation's operator key"));
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations(item) {
+            complete(operation, &method, path.starts_with("/api/"));
+        }
+    }
+    document
+}
+
+fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
+    let PathItem { get, post, put, patch, delete, .. } = item;
+    let operations = [
+        (HttpMethod::Get, get),
+        (HttpMethod::Post, post),
+        (HttpMethod::Put, put),
+        (HttpMethod::Patch, patch),
+        (HttpMethod::Delete, delete),
+    ];
+    operations.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?))).collect()
+}
+
+fn complete(operation: &mut Operation, method: &HttpMethod, is_api: bool) {
+    let parameters = operation.parameters.get_or_insert_default();
+    parameters
+        .push(header_parameter("X-Correlation-ID", "1 to 128 visible ASCII characters; made when left out"));
+    let is_repeatable = is_api && *method == HttpMethod::Post;
+    if is_repeatable {
+        let description = "1 to 255 visible ASCII characters. The same key with the same body gives the first answer \
+            again, for 24 hours; with another body 422 `idempotency_key_reused`";
+        parameters.push(header_parameter("Idempotency-Key", description));
+    }
+    if is_api && operation.security.is_none() {
+        let none: [&str; 0] = [];
+        operation.security =
+            Some(vec![SecurityRequirement::new("api_key", none), SecurityRequirement::new("bearer", none)]);
+    }
+    for (status, response) in &mut operation.responses.responses {
+        let RefOr::T(response) = response else { continue };
+        response.headers.insert("X-Correlation-ID".to_owned(), header("The request's correlation id"));
+        if is_repeatable && status.starts_with('2') {
+            response.headers.insert(
+                "Idempotency-Replayed".to_owned(),
+                header("`true` when this answer was given before"),
+            );
+        }
+        if status == "503" {
+            response.headers.insert("Retry-After".to_owned(), header("Seconds"));
+        }
+    }
+}
+
+fn header_parameter(name: &str, description: &str) -> RefOr<Parameter> {
+    let parameter = ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(utoipa::openapi::Required::False)
+        .description(Some(description))
+        .schema(Some(Object::with_type(Type::String)))
+        .build();
+    RefOr::T(parameter)
+}
+
+fn header(description: &str) -> RefOr<Header> {
+    let schema = Some(Object::with_type(Type::String));
+    RefOr::T(HeaderBuilder::new().schema(schema).description(Some(description)).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    fn document() -> Value {
+        serde_json::to_value(crate::openapi()).unwrap()
+    }
+
+    /// Method, path and operation.
+    fn operations(document: &Value) -> Vec<(String, String, &Value)> {
+        let mut operations = Vec::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                operations.push((method.clone(), path.clone(), operation));
+            }
+        }
+        operations
+    }
+
+    #[test]
+    fn the_document_lists_every_route() {
+        let document = document();
+        let routes: BTreeSet<String> =
+            operations(&document).iter().map(|(method, path, _)| format!("{method} {path}")).collect();
+        let expected: BTreeSet<String> = [
+            "get /",
+            "get /health",
+            "get /ready",
+            "get /live",
+            "get /metrics",
+            "get /api/tenants",
+            "post /api/tenants",
+            "get /api/tenants/me",
+            "get /api/keys",
+            "post /api/keys",
+            "delete /api/keys/{id}",
+            "get /api/agents",
+            "post /api/agents",
+            "get /api/agents/{id}",
+            "put /api/agents/{id}",
+            "patch /api/agents/{id}",
+            "delete /api/agents/{id}",
+            "get /api/sessions",
+            "post /api/sessions",
+            "get /api/sessions/{id}",
+            "post /api/sessions/{id}/end",
+            "post /api/sessions/{id}/messages",
+            "get /api/sessions/{id}/events",
+            "get /api/jobs",
+            "get /api/jobs/{id}",
+            "get /api/provider-calls",
+            "get /api/tool-executions",
+            "get /api/analytics/usage",
+            "get /api/analytics/top-agents",
+        ]
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+        assert_eq!(routes, expected);
+    }
+
+    #[test]
+    fn every_operation_documents_its_answers_and_has_its_own_id() {
+        let document = document();
+        let mut ids = BTreeSet::new();
+        for (method, path, operation) in operations(&document) {
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");
+            for (status, response) in responses {
+                let is_error = status.starts_with('4') || status.starts_with('5');
+                assert!(response["headers"]["X-Correlation-ID"].is_object(), "{method} {path} {status}");
+                let problem = &response["content"]["application/problem+json"]["schema"]["$ref"];
+                assert!(
+                    !is_error || path == "/health" || problem == "#/components/schemas/Problem",
+                    "{method} {path} {status}"
+                );
+            }
+            let summary = operation["summary"].as_str().unwrap_or_default();
+            assert!(!summary.is_empty(), "{method} {path} has a summary");
+            assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_needs_a_key_says_so() {
+        let document = document();
+        for (method, path, operation) in operations(&document) {
+            let is_api = path.starts_with("/api/");
+            assert_eq!(operation["security"].is_array(), is_api, "{method} {path}");
+            assert_eq!(operation["responses"]["401"].is_object(), is_api, "{method} {path}");
+        }
+        assert!(document["components"]["securitySchemes"]["operator_key"].is_object());
+    }
+
+    #[test]
+    fn every_schema_that_is_named_is_there() {
+        let document = document();
+        let text = document.to_string();
+        for named in text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(document["components"]["schemas"][named].is_object(), "{named}");
+        }
+    }
+
+    #[test]
+    fn a_new_agent_needs_a_name_and_a_patch_needs_nothing() {
+        let document = document();
+        let schemas = &document["components"]["schemas"];
+        assert_eq!(schemas["AgentBody"]["required"], serde_json::json!(["name"]));
+        assert!(schemas["AgentPatch"]["required"].is_null());
+    }
+}

@@ -1,0 +1,316 @@
+//! From what a client sends to an agent's settings: defaults, merging, and every check.
+
+use events::agent::AgentSettings;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::config::Provider;
+use crate::problem::Problem;
+use crate::validation::Mistakes;
+
+/// An agent's fields. JSON merge patch (RFC 7396): what is left out stays as it is, `null` goes back to the default.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(example = json!({
+    "name": "Billing desk", "system_prompt": "You are the billing assistant of TechCorp.",
+    "primary_provider": "vendor_a", "fallback_provider": "vendor_b", "tools_enabled": ["invoice_lookup"]
+}))]
+pub(crate) struct AgentPatch {
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<String>, max_length = 200)]
+    name: Sent<String>,
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<String>, max_length = 2000)]
+    description: Sent<String>,
+    /// What the model is told it is; a default is given.
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<String>, max_length = 32000)]
+    system_prompt: Sent<String>,
+    /// The vendor asked first. Where none is named, the model's name picks it.
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<String>)]
+    primary_provider: Sent<String>,
+    /// Short for `fallbacks` with one entry.
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<String>)]
+    fallback_provider: Sent<String>,
+    /// Vendors asked in this order when the one before failed.
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<Vec<String>>)]
+    fallbacks: Sent<Vec<String>>,
+    /// `null`: the vendor's default model.
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<String>, max_length = 200)]
+    llm_model: Sent<String>,
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<String>, max_length = 200)]
+    voice_id: Sent<String>,
+    /// BCP 47; `en-US` by default.
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<String>, max_length = 35)]
+    language: Sent<String>,
+    /// Names of tools: `invoice_lookup`. Also accepted as `enabled_tools`.
+    #[serde(deserialize_with = "sent", alias = "enabled_tools")]
+    #[schema(value_type = Option<Vec<String>>)]
+    tools_enabled: Sent<Vec<String>>,
+    /// What the agent says first; `null`: it waits for the customer.
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<String>, max_length = 2000)]
+    greeting: Sent<String>,
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<bool>)]
+    is_active: Sent<bool>,
+    /// The tenant's own; at most 16 KiB. A patch merges into it.
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<Object>)]
+    metadata: Sent<Map<String, Value>>,
+}
+
+/// An agent's fields, `name` among them.
+pub(crate) struct AgentBody;
+
+impl PartialSchema for AgentBody {
+    fn schema() -> RefOr<Schema> {
+        let mut schema = AgentPatch::schema();
+        if let RefOr::T(Schema::Object(object)) = &mut schema {
+            object.required.push("name".to_owned());
+            object.description = Some("An agent's fields; only `name` is required.".to_owned());
+        }
+        schema
+    }
+}
+
+impl ToSchema for AgentBody {}
+
+/// Left out (`None`), `null` (`Some(None)`), or a value.
+type Sent<T> = Option<Option<T>>;
+
+fn sent<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Sent<T>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+const DEFAULT_SYSTEM_PROMPT: &str = "You are a helpful assistant of our company. Answer briefly and to the point. Use the \
+    tools you have instead of guessing, and say so when you do not know something.";
+const DEFAULT_LANGUAGE: &str = "en-US";
+/// What agents can be given.
+const TOOLS: [&str; 1] = ["invoice_lookup"];
+const MAX_FALLBACKS: usize = 8;
+const MAX_METADATA_BYTES: usize = 16 * 1_024;
+
+impl AgentPatch {
+    /// The settings of a new agent, or of one that is replaced.
+    ///
+    /// # Errors
+    /// When a value is not allowed; all mistakes at once.
+    pub(crate) fn into_settings(self, providers: &[Provider]) -> Result<AgentSettings, Problem> {
+        self.merged_into(None, providers)
+    }
+
+    /// `current` with what was sent put over it.
+    ///
+    /// # Errors
+    /// When a value is not allowed; all mistakes at once.
+    pub(crate) fn merged_into(
+        self,
+        current: Option<&AgentSettings>,
+        providers: &[Provider],
+    ) -> Result<AgentSettings, Problem> {
+        let mut mistakes = Mistakes::default();
+        let fresh = defaults(providers);
+        let base = current.unwrap_or(&fresh);
+        let vendors = Vendors { providers, current, mistakes: &mut mistakes };
+        let (primary_provider, llm_model) = vendors.primary(&self.primary_provider, self.llm_model);
+        let fallbacks_sent = match (self.fallbacks, self.fallback_provider) {
+            (Some(_), Some(_)) => {
+                mistakes.add("fallback_provider", "cannot be sent together with fallbacks");
+                None
+            }
+            (Some(fallbacks), None) => Some(fallbacks.unwrap_or_default()),
+            (None, Some(fallback)) => Some(fallback.into_iter().collect()),
+            (None, None) => None,
+        };
+        let vendors = Vendors { providers, current, mistakes: &mut mistakes };
+        let fallbacks = vendors.fallbacks(fallbacks_sent, &base.fallbacks, &primary_provider);
+        let settings = AgentSettings {
+            name: or(self.name, &base.name, String::new),
+            description: or(self.description, &base.description, String::new),
+            system_prompt: or(self.system_prompt, &base.system_prompt, || DEFAULT_SYSTEM_PROMPT.to_owned()),
+            primary_provider,
+            fallbacks,
+            llm_model,
+            voice_id: self.voice_id.unwrap_or_else(|| base.voice_id.clone()),
+            language: or(self.language, &base.language, || DEFAULT_LANGUAGE.to_owned()),
+            tools_enabled: or(self.tools_enabled, &base.tools_enabled, Vec::new),
+            greeting: self
+                .greeting
+                .unwrap_or_else(|| base.greeting.clone())
+                .filter(|greeting| !greeting.is_empty()),
+            is_active: or(self.is_active, &base.is_active, || true),
+            metadata: match self.metadata {
+                None => base.metadata.clone(),
+                Some(None) => Map::new(),
+                Some(Some(sent)) if current.is_some() => merged(&base.metadata, sent),
+                Some(Some(sent)) => sent,
+            },
+        };
+        check(&settings, &mut mistakes);
+        mistakes.into_result()?;
+        Ok(settings)
+    }
+}
+
+fn or<T: Clone>(sent: Sent<T>, current: &T, default: impl FnOnce() -> T) -> T {
+    match sent {
+        None => current.clone(),
+        Some(None) => default(),
+        Some(Some(value)) => value,
+    }
+}
+
+fn defaults(providers: &[Provider]) -> AgentSettings {
+    AgentSettings {
+        name: String::new(),
+        description: String::new(),
+        system_prompt: DEFAULT_SYSTEM_PROMPT.to_owned(),
+        primary_provider: providers.first().map(|provider| provider.name.clone()).unwrap_or_default(),
+        fallbacks: Vec::new(),
+        llm_model: None,
+        voice_id: None,
+        language: DEFAULT_LANGUAGE.to_owned(),
+        tools_enabled: Vec::new(),
+        greeting: None,
+        is_active: true,
+        metadata: Map::new(),
+    }
+}
+
+/// RFC 7396 on objects: `null` removes.
+fn merged(current: &Map<String, Value>, patch: Map<String, Value>) -> Map<String, Value> {
+    let mut result = current.clone();
+    for (name, value) in patch {
+        match value {
+            Value::Null => {
+                result.remove(&name);
+            }
+            Value::Object(patch) => {
+                let inner = result.get(&name).and_then(Value::as_object).cloned().unwrap_or_default();
+                result.insert(name, Value::Object(merged(&inner, patch)));
+            }
+            value => {
+                result.insert(name, value);
+            }
+        }
+    }
+    result
+}
+
+/// Which vendors are asked.
+struct Vendors<'a> {
+    providers: &'a [Provider],
+    current: Option<&'a AgentSettings>,
+    mistakes: &'a mut Mistakes,
+}
+
+impl Vendors<'_> {
+    fn find(&self, name: &str) -> Option<&Provider> {
+        self.providers.iter().find(|provider| provider.name == name)
+    }
+
+    fn unknown(&mut self, field: &str, name: &str) {
+        let names: Vec<&str> = self.providers.iter().map(|provider| provider.name.as_str()).collect();
+        self.mistakes.add(field, format_args!("{name:?} is not configured; there are: {}", names.join(", ")));
+    }
+
+    /// The first vendor and its model. A model that was set before and does not fit a newly named vendor is dropped; one
+    /// that is sent without a vendor and does not fit the present one picks another.
+    fn primary(mut self, named: &Sent<String>, model: Sent<String>) -> (String, Option<String>) {
+        let default = self.providers.first().map(|provider| provider.name.clone()).unwrap_or_default();
+        let present =
+            self.current.filter(|_| *named != Some(None)).map(|current| current.primary_provider.clone());
+        let model_was_sent = matches!(model, Some(Some(_)));
+        let model = model.unwrap_or_else(|| self.current.and_then(|current| current.llm_model.clone()));
+        if let Some(Some(named)) = named {
+            let Some(provider) = self.find(named) else {
+                self.unknown("primary_provider", named);
+                return (named.clone(), model);
+            };
+            return match model {
+                Some(model) if !provider.has_model(&model) && model_was_sent => {
+                    self.mistakes.add("llm_model", format_args!("{named} has no model {model:?}"));
+                    (named.clone(), Some(model))
+                }
+                model => {
+                    let model = model.filter(|model| provider.has_model(model));
+                    (named.clone(), model)
+                }
+            };
+        }
+        let Some(model) = model else { return (present.unwrap_or(default), None) };
+        let fits = |name: &String| self.find(name).is_some_and(|provider| provider.has_model(&model));
+        if let Some(present) = present.filter(fits) {
+            return (present, Some(model));
+        }
+        match self.providers.iter().find(|provider| provider.is_named_by(&model)) {
+            Some(provider) => (provider.name.clone(), Some(model)),
+            None => {
+                self.mistakes.add("llm_model", format_args!("no configured vendor has a model {model:?}"));
+                (default, Some(model))
+            }
+        }
+    }
+
+    /// Those that were sent must be right; those that stay lose the one that has become the first vendor.
+    fn fallbacks(mut self, sent: Option<Vec<String>>, current: &[String], primary: &str) -> Vec<String> {
+        let Some(sent) = sent else {
+            return current.iter().filter(|name| *name != primary).cloned().collect();
+        };
+        if sent.len() > MAX_FALLBACKS {
+            self.mistakes.add("fallbacks", format_args!("must have at most {MAX_FALLBACKS} entries"));
+        }
+        for (index, name) in sent.iter().enumerate() {
+            let field = format!("fallbacks[{index}]");
+            if self.find(name).is_none() {
+                self.unknown(&field, name);
+            } else if name == primary {
+                self.mistakes.add(&field, "is the primary provider");
+            } else if sent[..index].contains(name) {
+                self.mistakes.add(&field, "is named twice");
+            }
+        }
+        sent
+    }
+}
+
+fn check(settings: &AgentSettings, mistakes: &mut Mistakes) {
+    mistakes.check_required("name", &settings.name, 200);
+    mistakes.check_text("description", &settings.description, 2_000);
+    mistakes.check_text("system_prompt", &settings.system_prompt, 32_000);
+    mistakes.check_text("greeting", settings.greeting.as_deref().unwrap_or_default(), 2_000);
+    mistakes.check_text("voice_id", settings.voice_id.as_deref().unwrap_or_default(), 200);
+    mistakes.check_text("llm_model", settings.llm_model.as_deref().unwrap_or_default(), 200);
+    if !is_language(&settings.language) {
+        mistakes.add("language", "must be a BCP 47 tag such as en-US");
+    }
+    for (index, tool) in settings.tools_enabled.iter().enumerate() {
+        let field = format!("tools_enabled[{index}]");
+        if !TOOLS.contains(&tool.as_str()) {
+            mistakes.add(&field, format_args!("is no tool; there are: {}", TOOLS.join(", ")));
+        } else if settings.tools_enabled[..index].contains(tool) {
+            mistakes.add(&field, "is named twice");
+        }
+    }
+    mistakes.check_object("metadata", &settings.metadata, MAX_METADATA_BYTES);
+}
+
+/// Shaped like BCP 47; whether anybody speaks it is not checked.
+fn is_language(tag: &str) -> bool {
+    let subtag =
+        |text: &str| (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let primary = tag.split('-').next().unwrap_or_default();
+    tag.len() <= 35
+        && primary.len() >= 2
+        && primary.bytes().all(|byte| byte.is_ascii_alphabetic())
+        && tag.split('-').all(subtag)
+}

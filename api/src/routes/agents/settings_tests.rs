@@ -1,0 +1,109 @@
+use events::CorrelationId;
+use events::agent::AgentSettings;
+use serde_json::{Value, json};
+
+use super::settings::AgentPatch;
+use crate::config::Provider;
+
+fn providers() -> Vec<Provider> {
+    let provider = |name: &str, prefix: &str| Provider {
+        name: name.to_owned(),
+        default_model: format!("{prefix}1"),
+        model_prefixes: vec![prefix.to_owned()],
+    };
+    vec![provider("vendor_a", "vendor-a-"), provider("vendor_b", "vendor-b-")]
+}
+
+fn settings(body: Value) -> Result<AgentSettings, Vec<String>> {
+    patched(None, body)
+}
+
+fn patched(current: Option<&AgentSettings>, body: Value) -> Result<AgentSettings, Vec<String>> {
+    let patch: AgentPatch = serde_json::from_value(body).unwrap();
+    patch.merged_into(current, &providers()).map_err(|problem| {
+        let body = serde_json::to_value(problem.body(&CorrelationId::new())).unwrap();
+        body["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|error| error["field"].as_str().unwrap().to_owned())
+            .collect()
+    })
+}
+
+#[test]
+fn a_name_is_enough() {
+    let settings = settings(json!({"name": "Desk"})).unwrap();
+    assert_eq!(settings.primary_provider, "vendor_a");
+    assert_eq!(settings.language, "en-US");
+    assert!(settings.is_active && !settings.system_prompt.is_empty());
+}
+
+#[test]
+fn the_models_name_picks_the_vendor_where_none_is_named() {
+    let settings = settings(json!({"name": "Desk", "llm_model": "vendor-b-2"})).unwrap();
+    assert_eq!(settings.primary_provider, "vendor_b");
+}
+
+#[test]
+fn every_mistake_is_told_at_once() {
+    let mistakes = settings(json!({
+        "name": " ", "primary_provider": "nobody", "fallbacks": ["vendor_b", "vendor_b", "else"],
+        "tools_enabled": ["rm_rf"], "language": "not a language"
+    }))
+    .unwrap_err();
+    for field in ["name", "primary_provider", "fallbacks[1]", "fallbacks[2]", "tools_enabled[0]", "language"]
+    {
+        assert!(mistakes.contains(&field.to_owned()), "{field} in {mistakes:?}");
+    }
+}
+
+#[test]
+fn an_unknown_model_or_one_of_another_vendor_is_refused() {
+    assert_eq!(settings(json!({"name": "Desk", "llm_model": "gpt-9"})).unwrap_err(), ["llm_model"]);
+    let other = json!({"name": "Desk", "primary_provider": "vendor_a", "llm_model": "vendor-b-1"});
+    assert_eq!(settings(other).unwrap_err(), ["llm_model"]);
+}
+
+#[test]
+fn fallbacks_have_a_short_form_and_never_hold_the_primary() {
+    let short = settings(json!({"name": "Desk", "fallback_provider": "vendor_b"})).unwrap();
+    assert_eq!(short.fallbacks, ["vendor_b"]);
+    let own = settings(json!({"name": "Desk", "fallback_provider": "vendor_a"}));
+    assert_eq!(own.unwrap_err(), ["fallbacks[0]"]);
+    let both = settings(json!({"name": "Desk", "fallback_provider": "vendor_b", "fallbacks": []}));
+    assert_eq!(both.unwrap_err(), ["fallback_provider"]);
+}
+
+#[test]
+fn enabled_tools_is_another_name_for_tools_enabled() {
+    let settings = settings(json!({"name": "Desk", "enabled_tools": ["invoice_lookup"]})).unwrap();
+    assert_eq!(settings.tools_enabled, ["invoice_lookup"]);
+}
+
+#[test]
+fn a_patch_keeps_what_it_does_not_name_and_null_resets() {
+    let current = settings(json!({
+        "name": "Desk", "description": "d", "language": "de-DE", "metadata": {"a": {"b": 1, "c": 2}, "d": 3}
+    }))
+    .unwrap();
+    let patch = json!({"language": null, "metadata": {"a": {"b": null}, "e": 4}});
+    let next = patched(Some(&current), patch).unwrap();
+    assert_eq!(
+        (next.name.as_str(), next.description.as_str(), next.language.as_str()),
+        ("Desk", "d", "en-US")
+    );
+    assert_eq!(Value::Object(next.metadata), json!({"a": {"c": 2}, "d": 3, "e": 4}));
+    assert_eq!(patched(Some(&current), json!({"name": null})).unwrap_err(), ["name"]);
+}
+
+#[test]
+fn a_patch_of_the_vendor_drops_what_no_longer_fits() {
+    let current =
+        settings(json!({"name": "Desk", "llm_model": "vendor-a-2", "fallbacks": ["vendor_b"]})).unwrap();
+    let next = patched(Some(&current), json!({"primary_provider": "vendor_b"})).unwrap();
+    assert_eq!((next.primary_provider.as_str(), next.llm_model), ("vendor_b", None));
+    assert!(next.fallbacks.is_empty());
+    let next = patched(Some(&current), json!({"llm_model": "vendor-b-1"})).unwrap();
+    assert_eq!(next.primary_provider, "vendor_b");
+}

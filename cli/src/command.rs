@@ -1,0 +1,132 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use crate::dev::{self, Options};
+
+use crate::settings::{self, Settings, environment};
+use crate::system::{Roles, System};
+use crate::{logging, replay, serve};
+use secrecy::SecretString;
+
+#[derive(Parser)]
+#[command(name = "vocalbridge", about = "The backend for businesses whose AI agents talk by chat and phone")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the whole system with a Postgres and nats-server of its own
+    Dev {
+        /// 0: any free port [default: VOCALBRIDGE_PORT, else 8000]
+        #[arg(long)]
+        port: Option<u16>,
+        #[arg(long, default_value = ".data")]
+        data_dir: PathBuf,
+        /// Seed the demo tenants and stop
+        #[arg(long)]
+        seed_only: bool,
+        /// Throw all data away first
+        #[arg(long)]
+        fresh: bool,
+        /// Postgres, NATS, seed and simulators only; run the roles apart with `serve`
+        #[arg(long)]
+        services_only: bool,
+    },
+    /// Run roles against DATABASE_URL and NATS_URL
+    Serve {
+        /// Of api, turns, tools, projections, and workers (all but api and projections), separated by commas
+        #[arg(long, default_value = "api,workers,projections")]
+        roles: Roles,
+        /// Instead of VOCALBRIDGE_PORT
+        #[arg(long)]
+        port: Option<u16>,
+    },
+    /// Bring the database up to date, as the owner in DATABASE_ADMIN_URL; the role in DATABASE_URL is granted its rights
+    Migrate,
+    /// Rebuild projections from the log and compare them with the live ones; exit code 3: they differ
+    Replay {
+        /// None: all
+        names: Vec<String>,
+        /// All projections (also the meaning of no names)
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
+        /// Put the rebuilt tables in the live ones' place
+        #[arg(long)]
+        swap: bool,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the events' JSON Schemas, samples and docs/events.md
+    Schemas {
+        /// The root of the checkout
+        #[arg(long, default_value = ".")]
+        root: PathBuf,
+    },
+    /// Print the OpenAPI document
+    Openapi,
+}
+
+const DIFFERENT: u8 = 3;
+
+/// What the binary does, from its arguments to its exit code.
+#[tokio::main]
+pub async fn main() -> ExitCode {
+    let _ = dotenvy::dotenv();
+    match run(Cli::parse().command).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("vocalbridge: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Dev { port, data_dir, seed_only, fresh, services_only } => {
+            logging::start("warn");
+            dev::dev(Options { port, data_dir, seed_only, fresh, services_only }).await?;
+        }
+        Command::Serve { roles, port } => {
+            logging::start("info");
+            let lookup = |name: &str| match (name, port) {
+                ("VOCALBRIDGE_PORT", Some(port)) => Some(port.to_string()),
+                _ => environment(name),
+            };
+            serve::serve(Settings::read(&lookup)?, roles).await?;
+        }
+        Command::Migrate => {
+            logging::start("info");
+            let url = SecretString::from(environment("DATABASE_URL").context("DATABASE_URL is not set")?);
+            let admin = environment("DATABASE_ADMIN_URL").map_or_else(|| url.clone(), SecretString::from);
+            let role = settings::login_role(&url).context("DATABASE_URL names no user")?;
+            projections::migrate(&admin, role).await?;
+        }
+        Command::Replay { names, all: _, swap, json } => {
+            logging::start("warn");
+            let system = System::connect(Settings::read(&environment)?).await?;
+            let reports = replay::replay(&system, &names, swap).await?;
+            print!("{}", replay::render(&reports, json)?);
+            if reports.iter().any(|report| !report.differences.is_empty()) {
+                return Ok(ExitCode::from(DIFFERENT));
+            }
+        }
+        Command::Schemas { root } => {
+            for (path, text) in events::schema::documents() {
+                let path = root.join(path);
+                if let Some(folder) = path.parent() {
+                    std::fs::create_dir_all(folder)?;
+                }
+                std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            }
+        }
+        Command::Openapi => println!("{}", serde_json::to_string_pretty(&api::openapi())?),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,29 @@
+//! `vocalbridge serve`: any roles against a Postgres and NATS that run elsewhere.
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+
+use crate::settings::Settings;
+use crate::system::{self, Role, Roles, System};
+
+/// Runs `roles` until Ctrl-C or SIGTERM.
+pub async fn serve(settings: Settings, roles: Roles) -> Result<()> {
+    let tracker = TaskTracker::new();
+    let shutdown = system::shutdown_signal(&tracker)?;
+    let listener = if roles.0.contains(&Role::Api) { Some(listen("0.0.0.0", settings.port).await?) } else { None };
+    let system = System::connect(settings).await?;
+    match listener.as_ref().map(TcpListener::local_addr).transpose()? {
+        Some(address) => tracing::info!(%address, ?roles, "serving"),
+        None => tracing::info!(?roles, "serving"),
+    }
+    system.run(&roles, listener, shutdown).await
+}
+
+/// # Errors
+/// When the port is taken.
+pub async fn listen(host: &str, port: u16) -> Result<TcpListener> {
+    TcpListener::bind((host, port))
+        .await
+        .with_context(|| format!("cannot listen on port {port}; VOCALBRIDGE_PORT or --port chooses another (0: any)"))
+}

@@ -1,0 +1,274 @@
+//! Settings from the environment (and `.env`): every one checked at start, all mistakes told at once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use base64::Engine;
+use domain::{Price, PriceBook};
+use rust_decimal::Decimal;
+use secrecy::{ExposeSecret, SecretString};
+
+/// Everything the environment can say, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub database_url: SecretString,
+    pub database_connections: u32,
+    pub nats_url: String,
+    /// Partitions and replicas of the event streams; the partitions count only when the streams are first made.
+    pub nats_partitions: u16,
+    pub nats_replicas: usize,
+    pub port: u16,
+    pub operator_key: SecretString,
+    pub secret_key: SecretString,
+    /// `None`: `http://localhost:<port>`.
+    pub app_url: Option<String>,
+    pub cors_origins: Vec<String>,
+    /// The middle part of new API keys.
+    pub environment: String,
+    pub vendors: VendorSettings,
+}
+
+/// How vendors are reached and what they cost.
+#[derive(Clone, Debug)]
+pub struct VendorSettings {
+    pub timeout: Duration,
+    pub max_retries: u32,
+    pub retry_min_wait: Duration,
+    pub retry_max_wait: Duration,
+    /// USD per 1,000 tokens in and out.
+    pub vendor_a_price: Decimal,
+    pub vendor_b_price: Decimal,
+    /// `None`: the simulated vendor.
+    pub vendor_a_base_url: Option<String>,
+    pub vendor_b_base_url: Option<String>,
+}
+
+/// All that is wrong with the environment.
+#[derive(Debug)]
+pub struct SettingsError(Vec<String>);
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the settings cannot be used:")?;
+        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// Where values come from: the environment, or a map in tests.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The process's environment. An empty variable counts as unset.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+impl Settings {
+    /// # Errors
+    /// Every missing or unusable variable, by name.
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, SettingsError> {
+        let mut reader = Reader { lookup, mistakes: Vec::new() };
+        let settings = Self {
+            database_url: reader.required("DATABASE_URL", url_of(&["postgres", "postgresql"])).into(),
+            database_connections: reader.or("DATABASE_MAX_CONNECTIONS", 10, in_range(2, 200)),
+            nats_url: reader.required("NATS_URL", url_of(&["nats", "tls"])),
+            nats_partitions: reader.or("NATS_PARTITIONS", 1, in_range(1, 99)),
+            nats_replicas: reader.or("NATS_REPLICAS", 1, in_range(1, 5)),
+            port: reader.or("VOCALBRIDGE_PORT", DEFAULT_PORT, in_range(0, u16::MAX)),
+            operator_key: reader.required("VOCALBRIDGE_OPERATOR_KEY", at_least(16)).into(),
+            secret_key: reader.required("VOCALBRIDGE_SECRET_KEY", secret_key).into(),
+            app_url: reader.optional("APP_URL", url_of(&["http", "https"])),
+            cors_origins: reader.or("CORS_ORIGINS", Vec::new(), list),
+            environment: reader.or("VOCALBRIDGE_ENVIRONMENT", "live".to_owned(), word),
+            vendors: VendorSettings::read_with(&mut reader),
+        };
+        let wait = &settings.vendors;
+        if wait.retry_min_wait > wait.retry_max_wait {
+            reader.mistakes.push("VENDOR_RETRY_MIN_WAIT must not be above VENDOR_RETRY_MAX_WAIT".to_owned());
+        }
+        if reader.mistakes.is_empty() { Ok(settings) } else { Err(SettingsError(reader.mistakes)) }
+    }
+}
+
+impl VendorSettings {
+    fn read_with(reader: &mut Reader<'_>) -> Self {
+        Self {
+            timeout: reader.or("VENDOR_TIMEOUT_SECONDS", Duration::from_secs(10), seconds(0.05, 600.0)),
+            max_retries: reader.or("VENDOR_MAX_RETRIES", 3, in_range(0, 20)),
+            retry_min_wait: reader.or("VENDOR_RETRY_MIN_WAIT", Duration::from_secs(1), seconds(0.0, 600.0)),
+            retry_max_wait: reader.or("VENDOR_RETRY_MAX_WAIT", Duration::from_secs(10), seconds(0.0, 600.0)),
+            vendor_a_price: reader.or("VENDOR_A_PRICE", Decimal::new(2, 3), price),
+            vendor_b_price: reader.or("VENDOR_B_PRICE", Decimal::new(3, 3), price),
+            vendor_a_base_url: reader.optional("VENDOR_A_BASE_URL", url_of(&["http", "https"])),
+            vendor_b_base_url: reader.optional("VENDOR_B_BASE_URL", url_of(&["http", "https"])),
+        }
+    }
+
+    /// The price book these settings stand for. Its version names the prices, so that a changed setting is a new one.
+    pub fn price_book(&self) -> PriceBook {
+        let per_thousand = |provider: &str, price: Decimal| {
+            let per_million = price * Decimal::ONE_THOUSAND;
+            Price { provider: provider.to_owned(), per_million_in: per_million, per_million_out: per_million }
+        };
+        PriceBook {
+            version: format!("settings:{}:{}", self.vendor_a_price, self.vendor_b_price),
+            prices: vec![
+                per_thousand(vendors::llm::VENDOR_A, self.vendor_a_price),
+                per_thousand(vendors::llm::VENDOR_B, self.vendor_b_price),
+            ],
+        }
+    }
+
+    /// The models asked of a vendor when nobody names one.
+    pub fn default_models(&self) -> BTreeMap<String, String> {
+        [(vendors::llm::VENDOR_A, "vendor-a-1"), (vendors::llm::VENDOR_B, "vendor-b-1")]
+            .into_iter()
+            .map(|(provider, model)| (provider.to_owned(), model.to_owned()))
+            .collect()
+    }
+}
+
+pub const DEFAULT_PORT: u16 = 8000;
+
+struct Reader<'a> {
+    lookup: Lookup<'a>,
+    mistakes: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn optional<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let value = (self.lookup)(name)?;
+        match parse(value.trim()) {
+            Ok(parsed) => Some(parsed),
+            Err(mistake) => {
+                self.mistakes.push(format!("{name} {mistake}"));
+                None
+            }
+        }
+    }
+
+    fn or<T>(&mut self, name: &str, default: T, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        self.optional(name, parse).unwrap_or(default)
+    }
+
+    fn required(&mut self, name: &str, parse: impl Fn(&str) -> Result<String, String>) -> String {
+        if (self.lookup)(name).is_none() {
+            self.mistakes.push(format!("{name} is not set"));
+        }
+        self.optional(name, parse).unwrap_or_default()
+    }
+}
+
+fn in_range<T: FromStr + PartialOrd + fmt::Display + Copy>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> {
+    move |text| match text.parse::<T>() {
+        Ok(value) if value >= least && value <= most => Ok(value),
+        _ => Err(format!("must be a whole number from {least} to {most}")),
+    }
+}
+
+fn seconds(least: f64, most: f64) -> impl Fn(&str) -> Result<Duration, String> {
+    move |text| match text.parse::<f64>() {
+        Ok(value) if value >= least && value <= most => Ok(Duration::from_secs_f64(value)),
+        _ => Err(format!("must be a number of seconds from {least} to {most}")),
+    }
+}
+
+fn price(text: &str) -> Result<Decimal, String> {
+    match text.parse::<Decimal>() {
+        Ok(value) if !value.is_sign_negative() => Ok(value),
+        _ => Err("must be a decimal number of dollars, 0 or more".to_owned()),
+    }
+}
+
+fn url_of(schemes: &'static [&'static str]) -> impl Fn(&str) -> Result<String, String> {
+    move |text| match text.split_once("://") {
+        Some((scheme, rest)) if schemes.contains(&scheme) && !rest.is_empty() => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        _ => Err(format!("must be a URL that begins with {}://", schemes.join(":// or "))),
+    }
+}
+
+fn at_least(length: usize) -> impl Fn(&str) -> Result<String, String> {
+    move |text| {
+        if text.len() >= length { Ok(text.to_owned()) } else { Err(format!("must have at least {length} characters")) }
+    }
+}
+
+fn secret_key(text: &str) -> Result<String, String> {
+    match base64::engine::general_purpose::STANDARD.decode(text) {
+        Ok(bytes) if bytes.len() == 32 => Ok(text.to_owned()),
+        _ => Err("must be 32 bytes in base64, as `openssl rand -base64 32` prints them".to_owned()),
+    }
+}
+
+fn word(text: &str) -> Result<String, String> {
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be of letters and digits".to_owned())
+    }
+}
+
+fn list(text: &str) -> Result<Vec<String>, String> {
+    Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
+}
+
+/// The user named in a Postgres URL: the role that migrations grant to.
+pub fn login_role(database_url: &SecretString) -> Option<&str> {
+    let (_, rest) = database_url.expose_secret().split_once("://")?;
+    let (credentials, _) = rest.split_once('@')?;
+    Some(credentials.split(':').next().unwrap_or(credentials))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good(name: &str) -> Option<String> {
+        let value = match name {
+            "DATABASE_URL" => "postgres://vocalbridge:secret@127.0.0.1:5432/vocalbridge",
+            "NATS_URL" => "nats://127.0.0.1:4222",
+            "VOCALBRIDGE_OPERATOR_KEY" => "operator-operator",
+            "VOCALBRIDGE_SECRET_KEY" => "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    #[test]
+    fn four_variables_are_enough() -> Result<(), SettingsError> {
+        let settings = Settings::read(&good)?;
+        assert_eq!(settings.port, DEFAULT_PORT);
+        assert_eq!(login_role(&settings.database_url), Some("vocalbridge"));
+        Ok(())
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_by_name() {
+        let lookup = |name: &str| match name {
+            "VENDOR_TIMEOUT_SECONDS" => Some("soon".to_owned()),
+            "VOCALBRIDGE_PORT" => Some("99999".to_owned()),
+            "VOCALBRIDGE_SECRET_KEY" => Some("c2hvcnQ=".to_owned()),
+            "VENDOR_A_PRICE" => Some("-1".to_owned()),
+            _ => None,
+        };
+        let text = Settings::read(&lookup).map(|_| ()).map_err(|error| error.to_string()).err().unwrap_or_default();
+        for name in [
+            "DATABASE_URL", "NATS_URL", "VOCALBRIDGE_OPERATOR_KEY", "VOCALBRIDGE_SECRET_KEY", "VOCALBRIDGE_PORT",
+            "VENDOR_TIMEOUT_SECONDS", "VENDOR_A_PRICE",
+        ] {
+            assert!(text.contains(name), "{name} is missing in: {text}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_tokens_cost_the_set_price() -> Result<(), SettingsError> {
+        let book = Settings::read(&good)?.vendors.price_book();
+        assert_eq!(book.meter(vendors::llm::VENDOR_A, 600, 400, false).cost_usd, Decimal::new(2, 3));
+        Ok(())
+    }
+}

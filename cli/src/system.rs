@@ -1,0 +1,285 @@
+//! Which roles there are, and how one process runs some of them.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use events::Clock;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use nats::{Nats, TopologyConfig};
+use projections::{Database, Keyring, Progress};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use vendors::llm::{LlmConfig, LlmVendorConfig, LlmVendors, LlmWire, VENDOR_A, VENDOR_B};
+use vendors::resilience::Backoff;
+use vendors::simulator::{self, SimulatorConfig};
+use workers::Workers;
+
+use crate::settings::Settings;
+use crate::source::LogSource;
+
+/// A part of the system that can run in a process of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Api,
+    Turns,
+    Tools,
+    Projections,
+}
+
+/// Roles as the command line names them, separated by commas; `workers` is all but `api` and `projections`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roles(pub BTreeSet<Role>);
+
+impl Roles {
+    pub fn all() -> Self {
+        Self([Role::Api, Role::Turns, Role::Tools, Role::Projections].into())
+    }
+
+    fn have(&self, role: Role) -> bool {
+        self.0.contains(&role)
+    }
+
+    fn have_workers(&self) -> bool {
+        self.have(Role::Turns) || self.have(Role::Tools)
+    }
+}
+
+impl FromStr for Roles {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut roles = BTreeSet::new();
+        for name in text.split(',').map(str::trim) {
+            match name {
+                "api" => roles.extend([Role::Api]),
+                "turns" => roles.extend([Role::Turns]),
+                "tools" => roles.extend([Role::Tools]),
+                "workers" => roles.extend([Role::Turns, Role::Tools]),
+                "projections" => roles.extend([Role::Projections]),
+                _ => return Err(format!("no role {name:?}; there are api, turns, tools, projections, and workers")),
+            }
+        }
+        Ok(Self(roles))
+    }
+}
+
+/// Answers within this time are waited for when the process is told to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(9);
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// How long a noted simulator may take to accept a connection before it counts as gone.
+const SIMULATOR_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The connections that the roles of one process share.
+pub struct System {
+    pub nats: Nats,
+    pub database: Database,
+    pub keyring: Keyring,
+    pub clock: Clock,
+    settings: Settings,
+    metrics: PrometheusHandle,
+}
+
+impl System {
+    /// Connects to NATS and Postgres, and makes the streams ready.
+    pub async fn connect(settings: Settings) -> Result<Self> {
+        // Recorders are per process; a second system in the same one (tests) shares the first's.
+        let metrics = PrometheusBuilder::new().build_recorder();
+        let handle = metrics.handle();
+        let _ = metrics::set_global_recorder(metrics);
+        let nats = Nats::connect(&nats::Config {
+            url: settings.nats_url.clone(),
+            name: format!("vocalbridge {}", worker_id()),
+            topology: TopologyConfig { partitions: settings.nats_partitions, replicas: settings.nats_replicas },
+        })
+        .await
+        .context("NATS_URL")?;
+        let config = projections::Config {
+            url: settings.database_url.clone(),
+            max_connections: settings.database_connections,
+        };
+        let database = Database::connect(&config).await.context("DATABASE_URL")?;
+        let keyring = Keyring::new(database.clone(), &settings.secret_key).context("VOCALBRIDGE_SECRET_KEY")?;
+        Ok(Self { nats, database, keyring, clock: Clock::system(), settings, metrics: handle })
+    }
+
+    /// Runs `roles` until `shutdown`, then lets each finish what it holds. `listener` is needed by the api alone.
+    pub async fn run(self, roles: &Roles, listener: Option<TcpListener>, shutdown: CancellationToken) -> Result<()> {
+        let tracker = TaskTracker::new();
+        // What others stand on ends last: projections after the api that waits for them.
+        let later = CancellationToken::new();
+        let progress = Progress::new(self.database.clone());
+        let handle = self.metrics.clone();
+        tracker.spawn(upkeep(handle, shutdown.clone()));
+        tracker.spawn({
+            let (progress, later) = (progress.clone(), later.clone());
+            async move { progress.run(later).await }
+        });
+        if roles.have(Role::Projections) {
+            let source = Arc::new(LogSource(self.nats.log.clone()));
+            for partition in 0..self.nats.log.partitions() {
+                let database = self.database.clone();
+                tracker.spawn(projections::runner::run(database, source.clone(), partition, later.clone()));
+            }
+        }
+        let work = TaskTracker::new();
+        if roles.have_workers() {
+            let workers = self.workers(&progress, &tracker, &later).await?;
+            if roles.have(Role::Turns) {
+                work.spawn(workers::turns::run(workers.clone(), shutdown.clone()));
+            }
+            if roles.have(Role::Tools) {
+                work.spawn(workers::tools::run(workers, shutdown.clone()));
+            }
+        }
+        if roles.have(Role::Api) {
+            let listener = listener.context("the api has no listener")?;
+            work.spawn(api::run(listener, self.api(progress), shutdown.clone()));
+        }
+        work.close();
+        shutdown.cancelled().await;
+        let stopped = tokio::time::timeout(STOP_LIMIT, async {
+            work.wait().await;
+            later.cancel();
+            tracker.close();
+            tracker.wait().await;
+        });
+        if stopped.await.is_err() {
+            tracing::warn!("stopped before everything had finished; what was left is taken up again at the next start");
+        }
+        self.nats.flush().await;
+        self.database.close().await;
+        Ok(())
+    }
+
+    fn api(&self, progress: Progress) -> api::Api {
+        let settings = &self.settings;
+        let providers = settings.vendors.default_models().into_iter().map(|(name, default_model)| {
+            let prefix = default_model.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+            api::Provider { name, default_model, model_prefixes: vec![prefix] }
+        });
+        let config = api::Config {
+            operator_key: settings.operator_key.clone(),
+            app_url: settings.app_url.clone().unwrap_or_else(|| format!("http://localhost:{}", settings.port)),
+            cors_origins: settings.cors_origins.clone(),
+            environment: settings.environment.clone(),
+            providers: providers.collect(),
+            max_body_bytes: api::Config::DEFAULT_MAX_BODY_BYTES,
+            default_wait: api::Config::DEFAULT_WAIT,
+            max_waiting: api::Config::DEFAULT_MAX_WAITING,
+        };
+        api::Api {
+            nats: self.nats.clone(),
+            database: self.database.clone(),
+            keyring: self.keyring.clone(),
+            progress,
+            clock: self.clock.clone(),
+            config,
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    async fn workers(&self, progress: &Progress, tracker: &TaskTracker, end: &CancellationToken) -> Result<Workers> {
+        let settings = &self.settings.vendors;
+        let simulator = if settings.vendor_a_base_url.is_some() && settings.vendor_b_base_url.is_some() {
+            None
+        } else {
+            Some(self.simulator(tracker, end).await?)
+        };
+        let base = |set: &Option<String>, provider: &str| match (set, &simulator) {
+            (Some(url), _) => url.clone(),
+            (None, Some(simulator)) => format!("{simulator}/{provider}"),
+            (None, None) => String::new(),
+        };
+        let vendor = |provider: &str, wire, url: &Option<String>| LlmVendorConfig {
+            provider: provider.to_owned(),
+            wire,
+            base_url: base(url, provider),
+            api_key: "simulated".into(),
+        };
+        let llm = LlmConfig {
+            vendors: vec![
+                vendor(VENDOR_A, LlmWire::VendorA, &settings.vendor_a_base_url),
+                vendor(VENDOR_B, LlmWire::VendorB, &settings.vendor_b_base_url),
+            ],
+            timeout: settings.timeout,
+            max_retries: settings.max_retries,
+            backoff: Backoff { min_wait: settings.retry_min_wait, max_wait: settings.retry_max_wait },
+            ..Default::default()
+        };
+        let vendors = LlmVendors::new(llm, wall_clock).context("the vendors")?;
+        let config = workers::Config {
+            prices: settings.price_book(),
+            default_models: settings.default_models(),
+            limits: workers::DEFAULT_LIMITS,
+            max_tool_rounds: workers::DEFAULT_MAX_TOOL_ROUNDS,
+            tool_timeout: workers::DEFAULT_TOOL_TIMEOUT,
+        };
+        let connections = workers::Connections {
+            nats: self.nats.clone(),
+            database: self.database.clone(),
+            keyring: self.keyring.clone(),
+        };
+        Ok(Workers::new(connections, progress, self.clock.clone(), Arc::new(vendors), config, worker_id()))
+    }
+
+    /// The simulated vendors: those that `vocalbridge dev` has noted, while they live; else our own.
+    async fn simulator(&self, tracker: &TaskTracker, end: &CancellationToken) -> Result<String> {
+        if let Some(url) = self.nats.notes.get(nats::notes::SIMULATOR_URL).await?
+            && let Some(address) = url.strip_prefix("http://")
+            && let Ok(Ok(_)) = tokio::time::timeout(SIMULATOR_PATIENCE, TcpStream::connect(address)).await
+        {
+            return Ok(url);
+        }
+        start_simulator(tracker, end.clone()).await
+    }
+}
+
+/// Starts the simulated vendors on a free port and answers their address.
+pub async fn start_simulator(tracker: &TaskTracker, end: CancellationToken) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for the simulated vendors")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    tracker.spawn(async move {
+        if let Err(error) = simulator::run(listener, SimulatorConfig::new(wall_clock), end).await {
+            tracing::error!(%error, "the simulated vendors ended");
+        }
+    });
+    Ok(url)
+}
+
+#[expect(clippy::disallowed_methods, reason = "vendors is handed its clock from here")]
+fn wall_clock() -> chrono::DateTime<chrono::Utc> {
+    chrono::Utc::now()
+}
+
+async fn upkeep(metrics: PrometheusHandle, shutdown: CancellationToken) {
+    while tokio::time::timeout(METRICS_UPKEEP, shutdown.cancelled()).await.is_err() {
+        metrics.run_upkeep();
+    }
+}
+
+/// `host:pid` of this process.
+pub fn worker_id() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    format!("{}:{}", if host.is_empty() { "localhost" } else { host }, std::process::id())
+}
+
+/// Cancelled by Ctrl-C or SIGTERM.
+pub fn shutdown_signal(tracker: &TaskTracker) -> Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    tracker.spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping");
+        cancelled.cancel();
+    });
+    Ok(token)
+}

@@ -1,0 +1,12 @@
+//! What may happen: pure decisions over what has happened.
+//!
+//! Each aggregate is a fold ([`Session::evolve`]) and questions to it ([`Session::claim`]). Time and ids are passed in.
+//! This crate must never do I/O, read a clock or make an id.
+//!
+//! Start with [`session`] (whose turn it is, and to do what), then [`prices`] (what it cost).
+
+pub mod prices;
+pub mod session;
+
+pub use prices::{Price, PriceBook};
+pub use session::{Claim, Held, Line, Pending, Session, ToolCall, Turn};

@@ -1,0 +1,83 @@
+//! The price book: what a vendor's work costs, exactly.
+
+use events::session::Metered;
+use rust_decimal::Decimal;
+use rust_decimal::RoundingStrategy;
+
+/// USD per million tokens of one vendor, whatever the model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Price {
+    pub provider: String,
+    pub per_million_in: Decimal,
+    pub per_million_out: Decimal,
+}
+
+/// One version of all prices. The version is recorded with every cost it gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PriceBook {
+    pub version: String,
+    pub prices: Vec<Price>,
+}
+
+/// Costs are kept to this many decimals of a dollar, rounded once, half away from zero.
+pub const COST_SCALE: u32 = 12;
+const MILLION: Decimal = Decimal::from_parts(1_000_000, 0, 0, false, 0);
+
+impl PriceBook {
+    /// What `tokens_in` and `tokens_out` of `provider` cost. A vendor without a price costs nothing, and says so by
+    /// the version it is recorded with.
+    pub fn meter(&self, provider: &str, tokens_in: u64, tokens_out: u64, estimated: bool) -> Metered {
+        let price = self.prices.iter().find(|price| price.provider == provider);
+        let cost_usd = price.map_or(Decimal::ZERO, |price| price.cost(tokens_in, tokens_out));
+        let price_version = if price.is_some() { self.version.clone() } else { UNPRICED.to_owned() };
+        Metered { tokens_in, tokens_out, estimated, cost_usd, price_version }
+    }
+}
+
+/// The price version of work that has no price.
+pub const UNPRICED: &str = "unpriced";
+
+impl Price {
+    /// The exact cost, rounded once and without trailing zeros.
+    pub fn cost(&self, tokens_in: u64, tokens_out: u64) -> Decimal {
+        let exact = Decimal::from(tokens_in) * self.per_million_in + Decimal::from(tokens_out) * self.per_million_out;
+        (exact / MILLION).round_dp_with_strategy(COST_SCALE, RoundingStrategy::MidpointAwayFromZero).normalize()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn book() -> PriceBook {
+        let price = Price {
+            provider: "vendor_a".to_owned(),
+            per_million_in: Decimal::from(2),
+            per_million_out: Decimal::from(2),
+        };
+        PriceBook { version: "v1".to_owned(), prices: vec![price] }
+    }
+
+    #[test]
+    fn the_contract_example_costs_what_it_says() {
+        // 0.002 USD per 1,000 tokens, 123 tokens.
+        assert_eq!(book().meter("vendor_a", 103, 20, false).cost_usd.to_string(), "0.000246");
+    }
+
+    #[test]
+    fn rounding_happens_once_at_twelve_decimals() {
+        let price = Price {
+            provider: "x".to_owned(),
+            per_million_in: Decimal::new(1, 6) + Decimal::new(5, 7),
+            per_million_out: Decimal::ZERO,
+        };
+        assert_eq!(price.cost(1, 0), Decimal::new(2, 12));
+        assert_eq!(price.cost(3, 0), Decimal::new(5, 12));
+    }
+
+    #[test]
+    fn work_without_a_price_is_recorded_as_unpriced() {
+        let metered = book().meter("vendor_z", 5, 5, true);
+        assert_eq!((metered.cost_usd, metered.price_version.as_str()), (Decimal::ZERO, UNPRICED));
+    }
+}

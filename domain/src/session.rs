@@ -1,0 +1,250 @@
+//! A conversation: whose turn it is, what was said, and which worker may go on with it.
+//!
+//! Invariants, kept by the compare-and-set of every deciding append:
+//! - at most one turn is under way;
+//! - a message stays in `pending` until its one terminal event (`reply_completed` or `turn_failed`);
+//! - while a turn is under way, its worker holds the delivery that `held_sequence` names, and stays with the session
+//!   until nothing is pending. So whoever finds a turn under way may acknowledge its own delivery.
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, Utc};
+use events::session::{Channel, ToolStatus};
+use events::{
+    AgentId, CorrelationId, CustomerKeyId, EventId, JobId, MessageId, Origin, Payload, Recorded, Sealed, ToolCallId,
+    TurnId,
+};
+use serde::{Deserialize, Serialize};
+
+/// Lines of the past that the fold keeps for the model; the transcript keeps them all.
+pub const HISTORY_LINES: usize = 100;
+
+/// The fold of a session's history up to and with `last_sequence`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// 0: nothing happened yet.
+    pub last_sequence: u64,
+    pub opened: Option<Opened>,
+    pub ended: bool,
+    /// What was said in finished turns, oldest first.
+    pub history: VecDeque<Line>,
+    /// Accepted messages without a terminal event, oldest first; the first is the one a running turn answers.
+    pub pending: VecDeque<Pending>,
+    pub turn: Option<Turn>,
+}
+
+/// How the session began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Opened {
+    pub agent_id: AgentId,
+    pub channel: Channel,
+    pub customer_key_id: CustomerKeyId,
+}
+
+/// Sealed words and the event they were sealed for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Words {
+    pub event_id: EventId,
+    pub sealed: Sealed,
+}
+
+/// One line of the past.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Line {
+    Customer(Words),
+    Assistant(Words),
+}
+
+/// An accepted message that has no answer yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pending {
+    pub sequence: u64,
+    pub message_id: MessageId,
+    pub job_id: JobId,
+    pub words: Words,
+    pub agent_version: u32,
+    pub stream: bool,
+    pub accepted_at: DateTime<Utc>,
+    pub correlation_id: CorrelationId,
+    pub traceparent: String,
+}
+
+impl Pending {
+    /// The origin of whatever `actor` does for this message.
+    pub fn origin(&self, actor: &str) -> Origin {
+        Origin {
+            correlation_id: self.correlation_id.clone(),
+            actor: actor.to_owned(),
+            traceparent: self.traceparent.clone(),
+        }
+    }
+}
+
+/// The turn under way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Turn {
+    pub turn_id: TurnId,
+    pub message_id: MessageId,
+    pub attempt: u32,
+    pub held: Held,
+    /// Tool calls in the order they were asked for.
+    pub tools: Vec<ToolCall>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolCall {
+    pub tool_call_id: ToolCallId,
+    pub vendor_call_id: String,
+    pub name: String,
+    pub arguments: Words,
+    pub round: u32,
+    pub said: Option<Words>,
+    /// `None` while it runs.
+    pub result: Option<(ToolStatus, Words)>,
+}
+
+/// The delivery in a worker's hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub sequence: u64,
+    /// Rises each time the same delivery is handed out.
+    pub generation: u64,
+}
+
+/// What the holder of a delivery may do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Claim {
+    /// Answer the oldest pending message.
+    Start(Pending),
+    /// Go on with the turn of a worker that let the delivery fall.
+    TakeOver(Pending, Turn),
+    /// The worker of the turn under way will take the message next; acknowledge.
+    LeaveToHolder,
+    /// This is an old copy of a delivery that another worker holds; do nothing, not even acknowledge.
+    Stale,
+    /// Everything is answered; acknowledge.
+    Nothing,
+}
+
+impl Session {
+    /// The fold of `history`.
+    pub fn of(history: &[Recorded]) -> Self {
+        let mut session = Self::default();
+        for recorded in history {
+            session.evolve(recorded);
+        }
+        session
+    }
+
+    /// Takes in one event. Events at or before `last_sequence` have been taken in already and are passed over.
+    pub fn evolve(&mut self, recorded: &Recorded) {
+        if recorded.position.sequence <= self.last_sequence {
+            return;
+        }
+        self.last_sequence = recorded.position.sequence;
+        let envelope = &recorded.event.envelope;
+        let words = |sealed: &Sealed| Words { event_id: envelope.id, sealed: sealed.clone() };
+        match &recorded.event.payload {
+            Payload::SessionCreated(created) => {
+                self.opened = Some(Opened {
+                    agent_id: created.agent_id,
+                    channel: created.channel,
+                    customer_key_id: created.customer_key_id,
+                });
+            }
+            Payload::MessageReceived(received) => self.pending.push_back(Pending {
+                sequence: recorded.position.sequence,
+                message_id: received.message_id,
+                job_id: received.job_id,
+                words: words(&received.content),
+                agent_version: received.agent_version,
+                stream: received.stream,
+                accepted_at: envelope.time,
+                correlation_id: envelope.origin.correlation_id.clone(),
+                traceparent: envelope.origin.traceparent.clone(),
+            }),
+            Payload::TurnStarted(started) => {
+                let before = self.turn.take().filter(|turn| turn.turn_id == started.turn_id);
+                self.turn = Some(Turn {
+                    turn_id: started.turn_id,
+                    message_id: started.message_id,
+                    attempt: started.attempt,
+                    held: Held { sequence: started.held_sequence, generation: started.held_generation },
+                    tools: before.map(|turn| turn.tools).unwrap_or_default(),
+                });
+            }
+            Payload::ToolRequested(requested) => {
+                if let Some(turn) = self.turn_of(requested.turn_id) {
+                    turn.tools.push(ToolCall {
+                        tool_call_id: requested.tool_call_id,
+                        vendor_call_id: requested.vendor_call_id.clone(),
+                        name: requested.name.clone(),
+                        arguments: words(&requested.arguments),
+                        round: requested.round,
+                        said: requested.said.as_ref().map(words),
+                        result: None,
+                    });
+                }
+            }
+            Payload::ToolCompleted(completed) => {
+                let call = self.turn_of(completed.turn_id).and_then(|turn| {
+                    turn.tools.iter_mut().find(|call| call.tool_call_id == completed.tool_call_id)
+                });
+                // The first result counts: a second run of the same call is told of, not used.
+                if let Some(call) = call.filter(|call| call.result.is_none()) {
+                    call.result = Some((completed.status, words(&completed.result)));
+                }
+            }
+            Payload::ReplyCompleted(reply) => {
+                self.finish(reply.in_reply_to);
+                self.remember(Line::Assistant(words(&reply.content)));
+            }
+            Payload::TurnFailed(failed) => self.finish(failed.message_id),
+            Payload::SessionEnded(_) => self.ended = true,
+            _ => {}
+        }
+    }
+
+    /// What the holder of `held` may do now.
+    pub fn claim(&self, held: Held) -> Claim {
+        match (&self.turn, self.pending.front()) {
+            (_, None) => Claim::Nothing,
+            (None, Some(message)) => Claim::Start(message.clone()),
+            (Some(turn), Some(_)) if turn.held.sequence != held.sequence => Claim::LeaveToHolder,
+            (Some(turn), Some(message)) if turn.held.generation < held.generation => {
+                Claim::TakeOver(message.clone(), turn.clone())
+            }
+            (Some(_), Some(_)) => Claim::Stale,
+        }
+    }
+
+    /// Whether attempt `attempt` of `turn_id` is still the one under way.
+    pub fn is_under_way(&self, turn_id: TurnId, attempt: u32) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.turn_id == turn_id && turn.attempt == attempt)
+    }
+
+    fn turn_of(&mut self, turn_id: TurnId) -> Option<&mut Turn> {
+        self.turn.as_mut().filter(|turn| turn.turn_id == turn_id)
+    }
+
+    /// The message has its terminal event: what the customer said becomes history.
+    fn finish(&mut self, message_id: MessageId) {
+        if let Some(index) = self.pending.iter().position(|pending| pending.message_id == message_id)
+            && let Some(answered) = self.pending.remove(index)
+        {
+            self.remember(Line::Customer(answered.words));
+        }
+        self.turn.take_if(|turn| turn.message_id == message_id);
+    }
+
+    fn remember(&mut self, line: Line) {
+        if self.history.len() == HISTORY_LINES {
+            self.history.pop_front();
+        }
+        self.history.push_back(line);
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -1,0 +1,197 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use events::session::*;
+use events::{Aggregate, Cause, Event, Position, SessionId, TenantId};
+use uuid::Uuid;
+
+use super::*;
+
+fn id<T: From<Uuid>>(number: u128) -> T {
+    T::from(Uuid::from_u128(number))
+}
+
+fn sealed() -> Sealed {
+    Sealed { key_id: Uuid::nil(), ciphertext: String::new() }
+}
+
+fn given(payloads: Vec<Payload>) -> Session {
+    let origin = Origin { correlation_id: CorrelationId::default(), actor: String::new(), traceparent: String::new() };
+    let cause = Cause { origin, causation_id: None };
+    let history: Vec<Recorded> = payloads
+        .into_iter()
+        .zip(1_u64..)
+        .map(|(payload, sequence)| {
+            let aggregate = Aggregate::session(TenantId(Uuid::nil()), SessionId(Uuid::nil()));
+            let event = Event::new(id(u128::from(sequence)), DateTime::default(), "test", aggregate, &cause, payload);
+            Recorded { position: Position { partition: 0, sequence }, event }
+        })
+        .collect();
+    Session::of(&history)
+}
+
+fn created() -> Payload {
+    SessionCreated { agent_id: id(1), channel: Channel::Chat, customer_key_id: id(2), customer_id: sealed() }.into()
+}
+
+fn message(number: u128) -> Payload {
+    let content = sealed();
+    MessageReceived { message_id: id(number), job_id: id(number), content, agent_version: 1, stream: false }.into()
+}
+
+fn started(number: u128, attempt: u32, held: Held) -> Payload {
+    TurnStarted {
+        turn_id: id(number),
+        job_id: id(number),
+        message_id: id(number),
+        worker_id: "a:1".to_owned(),
+        agent_version: 1,
+        attempt,
+        held_sequence: held.sequence,
+        held_generation: held.generation,
+    }
+    .into()
+}
+
+fn failed(number: u128) -> Payload {
+    TurnFailed {
+        turn_id: id(number),
+        job_id: id(number),
+        message_id: id(number),
+        agent_id: id(1),
+        channel: Channel::Chat,
+        code: FailureCode::VendorFailed,
+        detail: String::new(),
+        latency_ms: 0,
+        attempts: 1,
+        billed: vec![],
+    }
+    .into()
+}
+
+fn held(sequence: u64, generation: u64) -> Held {
+    Held { sequence, generation }
+}
+
+#[test]
+fn an_accepted_message_may_be_started() {
+    let session = given(vec![created(), message(7)]);
+    assert!(matches!(session.claim(held(2, 1)), Claim::Start(pending) if pending.message_id == id(7)));
+}
+
+#[test]
+fn the_oldest_pending_message_comes_first_whoever_claims() {
+    let session = given(vec![created(), message(7), message(8)]);
+    assert!(matches!(session.claim(held(3, 1)), Claim::Start(pending) if pending.message_id == id(7)));
+}
+
+#[test]
+fn a_message_that_comes_during_a_turn_is_left_to_its_worker() {
+    let session = given(vec![created(), message(7), started(7, 1, held(2, 1)), message(8)]);
+    assert_eq!(session.claim(held(4, 1)), Claim::LeaveToHolder);
+}
+
+#[test]
+fn a_delivery_handed_out_again_takes_its_turn_over() {
+    let session = given(vec![created(), message(7), started(7, 1, held(2, 1))]);
+    assert!(matches!(session.claim(held(2, 2)), Claim::TakeOver(_, turn) if turn.attempt == 1));
+}
+
+#[test]
+fn an_old_copy_of_a_held_delivery_is_left_alone() {
+    let session = given(vec![created(), message(7), started(7, 2, held(2, 2))]);
+    assert_eq!(session.claim(held(2, 1)), Claim::Stale);
+    assert_eq!(session.claim(held(2, 2)), Claim::Stale);
+}
+
+#[test]
+fn a_worker_that_was_taken_over_is_shut_out() {
+    let session = given(vec![created(), message(7), started(7, 1, held(2, 1)), started(7, 2, held(2, 2))]);
+    assert!(!session.is_under_way(id(7), 1));
+    assert!(session.is_under_way(id(7), 2));
+}
+
+#[test]
+fn a_terminal_event_makes_the_next_message_due_under_the_same_delivery() {
+    let session = given(vec![created(), message(7), started(7, 1, held(2, 1)), message(8), failed(7)]);
+    assert!(matches!(session.claim(held(2, 1)), Claim::Start(pending) if pending.message_id == id(8)));
+    assert_eq!(session.history.len(), 1);
+}
+
+#[test]
+fn a_worker_that_died_in_the_second_turn_of_its_delivery_is_taken_over_too() {
+    let session = given(vec![
+        created(),
+        message(7),
+        started(7, 1, held(2, 1)),
+        message(8),
+        failed(7),
+        started(8, 1, held(2, 1)),
+    ]);
+    assert!(matches!(session.claim(held(2, 2)), Claim::TakeOver(pending, _) if pending.message_id == id(8)));
+    assert_eq!(session.claim(held(4, 3)), Claim::LeaveToHolder);
+}
+
+#[test]
+fn when_everything_is_answered_there_is_nothing_to_do() {
+    let session = given(vec![created(), message(7), started(7, 1, held(2, 1)), failed(7)]);
+    assert_eq!(session.claim(held(2, 2)), Claim::Nothing);
+}
+
+#[test]
+fn tool_results_survive_a_takeover_and_the_first_result_counts() {
+    let requested = ToolRequested {
+        turn_id: id(7),
+        job_id: id(7),
+        agent_id: id(1),
+        tool_call_id: id(9),
+        vendor_call_id: "c1".to_owned(),
+        name: "invoice_lookup".to_owned(),
+        arguments: sealed(),
+        round: 1,
+        said: None,
+    };
+    let completed = |status| -> Payload {
+        ToolCompleted {
+            turn_id: id(7),
+            job_id: id(7),
+            agent_id: id(1),
+            tool_call_id: id(9),
+            name: "invoice_lookup".to_owned(),
+            arguments: sealed(),
+            status,
+            result: sealed(),
+            latency_ms: 1,
+        }
+        .into()
+    };
+    let session = given(vec![
+        created(),
+        message(7),
+        started(7, 1, held(2, 1)),
+        requested.into(),
+        completed(ToolStatus::Ok),
+        started(7, 2, held(2, 2)),
+        completed(ToolStatus::Error),
+    ]);
+    let turn = session.turn.unwrap();
+    assert_eq!(turn.tools[0].result.as_ref().unwrap().0, ToolStatus::Ok);
+}
+
+#[test]
+fn taking_in_an_event_twice_changes_nothing() {
+    let mut session = given(vec![created(), message(7)]);
+    let before = session.clone();
+    let origin = session.pending[0].origin("x");
+    let aggregate = Aggregate::session(TenantId(Uuid::nil()), SessionId(Uuid::nil()));
+    let cause = Cause { origin, causation_id: None };
+    let event = Event::new(id(2), DateTime::default(), "test", aggregate, &cause, message(7));
+    session.evolve(&Recorded { position: Position { partition: 0, sequence: 2 }, event });
+    assert_eq!(session, before);
+}
+
+#[test]
+fn a_snapshot_gives_the_same_session_back() {
+    let session = given(vec![created(), message(7), started(7, 1, held(2, 1)), message(8), failed(7)]);
+    let snapshot = serde_json::to_value(&session).unwrap();
+    assert_eq!(serde_json::from_value::<Session>(snapshot).unwrap(), session);
+}

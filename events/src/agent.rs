@@ -1,0 +1,45 @@
+//! Agents: who talks to the customers, and how.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Everything a tenant sets on an agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentSettings {
+    pub name: String,
+    pub description: String,
+    pub system_prompt: String,
+    /// The vendor asked first, such as `vendor_a`.
+    pub primary_provider: String,
+    /// Vendors asked in this order when the one before failed.
+    pub fallbacks: Vec<String>,
+    /// The model asked of the primary vendor; `None`: the vendor's default.
+    pub llm_model: Option<String>,
+    pub voice_id: Option<String>,
+    /// BCP 47, such as `en-US`.
+    pub language: String,
+    pub tools_enabled: Vec<String>,
+    /// What the agent says first; `None`: it waits for the customer.
+    pub greeting: Option<String>,
+    pub is_active: bool,
+    /// The tenant's own; an object.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+/// An agent was made; its version is 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentCreated {
+    pub settings: AgentSettings,
+}
+
+/// An agent's settings were replaced.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentUpdated {
+    /// Counts up from 1 with every change; turns record the version they used.
+    pub version: u32,
+    pub settings: AgentSettings,
+}
+
+/// An agent was deleted. Its sessions stay readable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentDeleted {}

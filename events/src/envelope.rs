@@ -1,0 +1,185 @@
+//! The CloudEvents 1.0 attributes that every event carries, and the aggregate it belongs to.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::{AgentId, ApiKeyId, CorrelationId, EventId, Payload, SessionId, TenantId};
+
+/// One event: who, when and why around what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    pub envelope: Envelope,
+    pub payload: Payload,
+}
+
+/// CloudEvents attributes of an event. `type` and `dataschema` follow from the payload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Envelope {
+    pub id: EventId,
+    /// The role that wrote it, such as `vocalbridge/api`.
+    pub source: String,
+    pub time: DateTime<Utc>,
+    /// What the event is about; the CloudEvents `subject`.
+    pub aggregate: Aggregate,
+    pub origin: Origin,
+    /// The event that led to this one; `None` for a root.
+    pub causation_id: Option<EventId>,
+}
+
+/// Attributes that pass unchanged from an event to all it causes, except the actor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin {
+    pub correlation_id: CorrelationId,
+    /// Who acted: `key:<id>`, `operator`, `worker:<role>@<host>:<pid>`, or `system`.
+    pub actor: String,
+    /// W3C Trace Context; always there.
+    pub traceparent: String,
+}
+
+/// How a new event came about: its origin, and the event that caused it.
+#[derive(Clone, Debug)]
+pub struct Cause {
+    pub origin: Origin,
+    pub causation_id: Option<EventId>,
+}
+
+impl Cause {
+    /// The cause of whatever `worker` does because of `event`.
+    pub fn by(event: &Event, worker: &str) -> Self {
+        let origin = Origin { actor: worker.to_owned(), ..event.envelope.origin.clone() };
+        Self { origin, causation_id: Some(event.envelope.id) }
+    }
+}
+
+impl Event {
+    /// A new event about `aggregate`. `source` is the role that writes it.
+    pub fn new(
+        id: EventId,
+        time: DateTime<Utc>,
+        source: &str,
+        aggregate: Aggregate,
+        cause: &Cause,
+        payload: impl Into<Payload>,
+    ) -> Self {
+        let envelope = Envelope {
+            id,
+            source: source.to_owned(),
+            time,
+            aggregate,
+            origin: cause.origin.clone(),
+            causation_id: cause.causation_id,
+        };
+        Self { envelope, payload: payload.into() }
+    }
+}
+
+/// The kind of thing an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    Tenant,
+    Key,
+    Agent,
+    Invoice,
+    Session,
+    /// Facts about a session that no decision depends on (vendor attempts, tool runs): they stand beside the session,
+    /// under the session's id, so that recording one never fails and never disturbs the session's compare-and-set.
+    SessionFacts,
+    /// The installation itself: dead letters.
+    System,
+}
+
+impl Family {
+    pub const ALL: [Self; 7] =
+        [Self::Tenant, Self::Key, Self::Agent, Self::Invoice, Self::Session, Self::SessionFacts, Self::System];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant",
+            Self::Key => "key",
+            Self::Agent => "agent",
+            Self::Invoice => "invoice",
+            Self::Session => "session",
+            Self::SessionFacts => "session_facts",
+            Self::System => "system",
+        }
+    }
+}
+
+/// Whose work an event is: the worker role that must act on it, or nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    Turn,
+    Tool,
+    Note,
+}
+
+impl Lane {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Turn => "turn",
+            Self::Tool => "tool",
+            Self::Note => "note",
+        }
+    }
+}
+
+/// The thing whose history an event belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Aggregate {
+    pub tenant_id: TenantId,
+    pub family: Family,
+    pub id: Uuid,
+}
+
+impl Aggregate {
+    pub fn tenant(tenant_id: TenantId) -> Self {
+        Self { tenant_id, family: Family::Tenant, id: tenant_id.0 }
+    }
+
+    pub fn key(tenant_id: TenantId, key_id: ApiKeyId) -> Self {
+        Self { tenant_id, family: Family::Key, id: key_id.0 }
+    }
+
+    pub fn agent(tenant_id: TenantId, agent_id: AgentId) -> Self {
+        Self { tenant_id, family: Family::Agent, id: agent_id.0 }
+    }
+
+    /// An invoice is known by the tenant's own number for it; the aggregate's id is derived from that.
+    pub fn invoice(tenant_id: TenantId, invoice_number: &str) -> Self {
+        Self { tenant_id, family: Family::Invoice, id: Uuid::new_v5(&tenant_id.0, invoice_number.as_bytes()) }
+    }
+
+    pub fn session(tenant_id: TenantId, session_id: SessionId) -> Self {
+        Self { tenant_id, family: Family::Session, id: session_id.0 }
+    }
+
+    pub fn session_facts(tenant_id: TenantId, session_id: SessionId) -> Self {
+        Self { tenant_id, family: Family::SessionFacts, id: session_id.0 }
+    }
+
+    pub fn system() -> Self {
+        Self { tenant_id: TenantId::SYSTEM, family: Family::System, id: Uuid::nil() }
+    }
+}
+
+/// `<family>/<id>`: the CloudEvents `subject`.
+impl fmt::Display for Aggregate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.family.as_str(), self.id.as_hyphenated())
+    }
+}
+
+/// The text is not a family of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown family {0:?}")]
+pub struct UnknownFamily(String);
+
+impl FromStr for Family {
+    type Err = UnknownFamily;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|family| family.as_str() == text).ok_or_else(|| UnknownFamily(text.to_owned()))
+    }
+}

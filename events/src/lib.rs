@@ -1,0 +1,31 @@
+//! What happened: the vocabulary of the log.
+//!
+//! Every action in VocalBridge becomes one [`Event`]: an [`Envelope`] (CloudEvents 1.0 attributes) around one typed,
+//! versioned [`Payload`]. This crate knows names and shapes only. It must never do I/O, decide anything, or read the
+//! clock behind the caller's back: times and ids are passed in.
+//!
+//! Start with [`envelope`], then [`payload`] (the list of all event types), then the families: [`tenant`], [`agent`],
+//! [`session`], [`invoice`], [`system`].
+
+pub mod agent;
+pub mod binding;
+pub mod clock;
+pub mod envelope;
+pub mod ids;
+pub mod invoice;
+pub mod payload;
+pub mod recorded;
+pub mod samples;
+pub mod schema;
+pub mod sealed;
+pub mod session;
+pub mod system;
+pub mod tenant;
+
+pub use binding::{BindingError, headers_of};
+pub use clock::Clock;
+pub use envelope::{Aggregate, Cause, Envelope, Event, Family, Lane, Origin};
+pub use ids::*;
+pub use payload::{EventPayload, Payload, PayloadError};
+pub use recorded::{Entry, Position, Recorded};
+pub use sealed::Sealed;

@@ -1,0 +1,113 @@
+//! The list of all event types. To add one: write its struct in its family's module, add a line here and a sample in
+//! [`crate::samples`]; then `vocalbridge schemas` writes its JSON Schema.
+//!
+//! A shipped payload is frozen. An optional field may be added to it; anything else is a new version with
+//! `From<Old> for New`, applied when an old event is read.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Lane, agent, invoice, session, system, tenant};
+
+/// What one event type is called and whose work it is.
+pub trait EventPayload: Serialize + DeserializeOwned {
+    /// The CloudEvents `type`, `vocalbridge.<family>.<verb>`.
+    const TYPE: &'static str;
+    /// Named by `dataschema`; 1-based.
+    const VERSION: u16;
+    const LANE: Lane;
+}
+
+/// The event's bytes are not what its type and version promise.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    #[error("no event type {event_type:?} in version {version}")]
+    Unknown { event_type: String, version: u16 },
+    #[error("the payload of {event_type} does not fit its schema")]
+    Malformed { event_type: &'static str, source: serde_json::Error },
+}
+
+macro_rules! payloads {
+    ($($variant:ident($payload:ty) = $event_type:literal, version $version:literal, lane $lane:ident;)*) => {
+        /// What happened: one variant per event type, in its newest version.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Payload {
+            $($variant($payload),)*
+        }
+
+        impl Payload {
+            /// The CloudEvents `type`.
+            pub fn event_type(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $event_type,)* }
+            }
+
+            pub fn version(&self) -> u16 {
+                match self { $(Self::$variant(_) => $version,)* }
+            }
+
+            pub fn lane(&self) -> Lane {
+                match self { $(Self::$variant(_) => Lane::$lane,)* }
+            }
+
+            /// The JSON that goes into the log.
+            pub fn encode(&self) -> Bytes {
+                let encoded = match self { $(Self::$variant(payload) => serde_json::to_vec(payload),)* };
+                #[expect(clippy::expect_used, reason = "payloads are plain structs with string keys")]
+                encoded.expect("a payload struct always serialises").into()
+            }
+
+            /// Reads a payload back, bringing an older version up to the newest.
+            ///
+            /// # Errors
+            /// When the type or version is unknown or the bytes do not fit.
+            pub fn decode(event_type: &str, version: u16, bytes: &[u8]) -> Result<Self, PayloadError> {
+                match (event_type, version) {
+                    $(($event_type, $version) => serde_json::from_slice(bytes)
+                        .map(Self::$variant)
+                        .map_err(|source| PayloadError::Malformed { event_type: $event_type, source }),)*
+                    _ => Err(PayloadError::Unknown { event_type: event_type.to_owned(), version }),
+                }
+            }
+
+            /// JSON Schema of every type and version.
+            pub(crate) fn schemas() -> Vec<(&'static str, u16, Lane, schemars::Schema)> {
+                vec![$(($event_type, $version, Lane::$lane, schemars::schema_for!($payload)),)*]
+            }
+        }
+
+        $(
+            impl EventPayload for $payload {
+                const TYPE: &'static str = $event_type;
+                const VERSION: u16 = $version;
+                const LANE: Lane = Lane::$lane;
+            }
+
+            impl From<$payload> for Payload {
+                fn from(payload: $payload) -> Self {
+                    Self::$variant(payload)
+                }
+            }
+        )*
+    };
+}
+
+payloads! {
+    TenantCreated(tenant::TenantCreated) = "vocalbridge.tenant.created", version 1, lane Note;
+    KeyCreated(tenant::KeyCreated) = "vocalbridge.key.created", version 1, lane Note;
+    KeyRevoked(tenant::KeyRevoked) = "vocalbridge.key.revoked", version 1, lane Note;
+    AgentCreated(agent::AgentCreated) = "vocalbridge.agent.created", version 1, lane Note;
+    AgentUpdated(agent::AgentUpdated) = "vocalbridge.agent.updated", version 1, lane Note;
+    AgentDeleted(agent::AgentDeleted) = "vocalbridge.agent.deleted", version 1, lane Note;
+    InvoiceRecorded(invoice::InvoiceRecorded) = "vocalbridge.invoice.recorded", version 1, lane Note;
+    SessionCreated(session::SessionCreated) = "vocalbridge.session.created", version 1, lane Note;
+    MessageReceived(session::MessageReceived) = "vocalbridge.session.message_received", version 1, lane Turn;
+    TurnStarted(session::TurnStarted) = "vocalbridge.session.turn_started", version 1, lane Note;
+    VendorAttempted(session::VendorAttempted) = "vocalbridge.session.vendor_attempted", version 1, lane Note;
+    ToolRequested(session::ToolRequested) = "vocalbridge.session.tool_requested", version 1, lane Tool;
+    ToolCompleted(session::ToolCompleted) = "vocalbridge.session.tool_completed", version 1, lane Note;
+    ReplyCompleted(session::ReplyCompleted) = "vocalbridge.session.reply_completed", version 1, lane Note;
+    TurnFailed(session::TurnFailed) = "vocalbridge.session.turn_failed", version 1, lane Note;
+    SessionEnded(session::SessionEnded) = "vocalbridge.session.ended", version 1, lane Note;
+    DeliveryParked(system::DeliveryParked) = "vocalbridge.system.delivery_parked", version 1, lane Note;
+}

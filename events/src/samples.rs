@@ -1,0 +1,218 @@
+//! One sample of every payload, for the documents and the tests of everything that reads events.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use uuid::Uuid;
+
+use crate::agent::{AgentCreated, AgentDeleted, AgentSettings, AgentUpdated};
+use crate::invoice::{InvoiceRecorded, InvoiceStatus};
+use crate::session::*;
+use crate::system::DeliveryParked;
+use crate::tenant::{KeyCreated, KeyRevoked, Role, TenantCreated};
+use crate::{
+    Aggregate, Cause, CorrelationId, CustomerKeyId, Event, EventId, Lane, MessageId, Origin, Payload, Sealed, SessionId,
+    TenantId,
+};
+
+fn id(number: u128) -> Uuid {
+    Uuid::from_u128(0x0193_5c00_0000_7000_8000_0000_0000_0000 + number)
+}
+
+fn time() -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(1_763_700_000_000_000).unwrap_or_default()
+}
+
+fn sealed() -> Sealed {
+    Sealed { key_id: id(7), ciphertext: "c2VhbGVkIHdvcmRzIG9mIGEgY3VzdG9tZXI=".to_owned() }
+}
+
+fn metered() -> Metered {
+    Metered {
+        tokens_in: 103,
+        tokens_out: 20,
+        estimated: false,
+        cost_usd: Decimal::new(246, 6),
+        price_version: "settings".to_owned(),
+    }
+}
+
+fn settings() -> AgentSettings {
+    AgentSettings {
+        name: "Billing desk".to_owned(),
+        description: "Answers questions about invoices".to_owned(),
+        system_prompt: "You are the billing assistant of TechCorp.".to_owned(),
+        primary_provider: "vendor_a".to_owned(),
+        fallbacks: vec!["vendor_b".to_owned()],
+        llm_model: None,
+        voice_id: None,
+        language: "en-US".to_owned(),
+        tools_enabled: vec!["invoice_lookup".to_owned()],
+        greeting: None,
+        is_active: true,
+        metadata: serde_json::Map::new(),
+    }
+}
+
+fn billed() -> Vec<BilledAttempt> {
+    vec![BilledAttempt {
+        attempt_id: EventId(id(11)),
+        provider: "vendor_a".to_owned(),
+        model: "vendor-a-1".to_owned(),
+        outcome: AttemptOutcome::Succeeded,
+        metered: metered(),
+    }]
+}
+
+/// One payload of every type.
+pub fn payloads() -> Vec<Payload> {
+    let (turn_id, job_id, agent_id) = (id(9).into(), id(3).into(), id(4).into());
+    vec![
+        TenantCreated { name: "TechCorp".to_owned(), webhook_secret: sealed() }.into(),
+        KeyCreated {
+            name: "default".to_owned(),
+            role: Role::Admin,
+            prefix: "vb_dev_4f9a1c".to_owned(),
+            key_hash: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
+            expires_at: None,
+        }
+        .into(),
+        KeyRevoked {}.into(),
+        AgentCreated { settings: settings() }.into(),
+        AgentUpdated { version: 2, settings: settings() }.into(),
+        AgentDeleted {}.into(),
+        InvoiceRecorded {
+            invoice_id: "INV-TC-001".to_owned(),
+            amount: Decimal::new(1_500_000, 2),
+            currency: "USD".to_owned(),
+            status: InvoiceStatus::Paid,
+            description: "Annual Enterprise License".to_owned(),
+        }
+        .into(),
+        SessionCreated {
+            agent_id,
+            channel: Channel::Chat,
+            customer_key_id: CustomerKeyId(id(7)),
+            customer_id: sealed(),
+        }
+        .into(),
+        MessageReceived { message_id: MessageId(id(5)), job_id, content: sealed(), agent_version: 1, stream: false }
+            .into(),
+        TurnStarted {
+            turn_id,
+            job_id,
+            message_id: MessageId(id(5)),
+            worker_id: "host-1:4242".to_owned(),
+            agent_version: 1,
+            attempt: 1,
+            held_sequence: 42,
+            held_generation: 1,
+        }
+        .into(),
+        VendorAttempted {
+            turn_id,
+            job_id,
+            agent_id,
+            provider: "vendor_a".to_owned(),
+            model: "vendor-a-1".to_owned(),
+            number: 1,
+            outcome: AttemptOutcome::Succeeded,
+            error_code: None,
+            error: None,
+            status: Some(200),
+            started_at: time(),
+            latency_ms: 212,
+            first_token_ms: Some(90),
+            metered: metered(),
+        }
+        .into(),
+        ToolRequested {
+            turn_id,
+            job_id,
+            agent_id,
+            tool_call_id: id(10).into(),
+            vendor_call_id: "call_1".to_owned(),
+            name: "invoice_lookup".to_owned(),
+            arguments: sealed(),
+            round: 1,
+            said: None,
+        }
+        .into(),
+        ToolCompleted {
+            turn_id,
+            job_id,
+            agent_id,
+            tool_call_id: id(10).into(),
+            name: "invoice_lookup".to_owned(),
+            arguments: sealed(),
+            status: ToolStatus::Ok,
+            result: sealed(),
+            latency_ms: 3,
+        }
+        .into(),
+        ReplyCompleted {
+            turn_id,
+            job_id,
+            in_reply_to: MessageId(id(5)),
+            message_id: MessageId(id(6)),
+            agent_id,
+            channel: Channel::Chat,
+            content: sealed(),
+            provider: "vendor_a".to_owned(),
+            model: "vendor-a-1".to_owned(),
+            tokens_in: 103,
+            tokens_out: 20,
+            cost_usd: Decimal::new(246, 6),
+            latency_ms: 240,
+            tools_called: vec!["invoice_lookup".to_owned()],
+            attempts: 1,
+            billed: billed(),
+        }
+        .into(),
+        TurnFailed {
+            turn_id,
+            job_id,
+            message_id: MessageId(id(5)),
+            agent_id,
+            channel: Channel::Chat,
+            code: FailureCode::VendorFailed,
+            detail: "vendor_a: http_500 after 4 attempts".to_owned(),
+            latency_ms: 9_000,
+            attempts: 4,
+            billed: vec![],
+        }
+        .into(),
+        SessionEnded { reason: "requested".to_owned() }.into(),
+        DeliveryParked {
+            consumer: "turns".to_owned(),
+            partition: 0,
+            sequence: 42,
+            reason: "the payload cannot be read".to_owned(),
+            deliveries: 1,
+        }
+        .into(),
+    ]
+}
+
+/// One event of every type, each caused by the one before.
+pub fn events() -> Vec<Event> {
+    let origin = Origin {
+        correlation_id: CorrelationId::parse("01935c00-0000-7000-8000-00000000c0de").unwrap_or_default(),
+        actor: "key:01935c00-0000-7000-8000-000000000002".to_owned(),
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+    };
+    let tenant_id = TenantId(id(1));
+    let mut cause = Cause { origin, causation_id: None };
+    let mut events = Vec::new();
+    for (number, payload) in payloads().into_iter().enumerate() {
+        let aggregate = match (&payload, payload.lane()) {
+            (Payload::DeliveryParked(_), _) => Aggregate::system(),
+            (Payload::VendorAttempted(_), _) => Aggregate::session_facts(tenant_id, SessionId(id(2))),
+            (_, Lane::Turn | Lane::Tool | Lane::Note) => Aggregate::session(tenant_id, SessionId(id(2))),
+        };
+        let event_id = EventId(id(100 + number as u128));
+        let event = Event::new(event_id, time(), "vocalbridge/api", aggregate, &cause, payload);
+        cause.causation_id = Some(event.envelope.id);
+        events.push(event);
+    }
+    events
+}

@@ -1,0 +1,270 @@
+//! A conversation. Customers' words are [`Sealed`] in every one of these.
+//!
+//! Of these, `vendor_attempted` is a fact of family `session_facts`: it stands beside the session and no decision of
+//! the session's compare-and-set depends on it. All the others are the session's own history.
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{AgentId, CustomerKeyId, EventId, JobId, MessageId, Sealed, ToolCallId, TurnId};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    Chat,
+    Voice,
+}
+
+impl Channel {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Voice => "voice",
+        }
+    }
+}
+
+/// A conversation was opened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionCreated {
+    pub agent_id: AgentId,
+    pub channel: Channel,
+    /// The data key of this customer; the customer's pseudonym.
+    pub customer_key_id: CustomerKeyId,
+    /// The tenant's own name for the customer.
+    pub customer_id: Sealed,
+}
+
+/// The customer said something, and an answer was promised: exactly one `reply_completed` or `turn_failed` follows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MessageReceived {
+    pub message_id: MessageId,
+    pub job_id: JobId,
+    pub content: Sealed,
+    /// The agent's version that the sender saw; the turn uses this one or a newer one.
+    pub agent_version: u32,
+    /// Whether somebody listens for the reply word by word.
+    pub stream: bool,
+}
+
+/// A worker claimed the session to answer one message. The claim is a compare-and-set, so at most one turn is under
+/// way, and a later claim of the same turn (attempt n + 1) shuts the earlier worker out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TurnStarted {
+    pub turn_id: TurnId,
+    pub job_id: JobId,
+    /// The message being answered.
+    pub message_id: MessageId,
+    /// `host:pid` of the worker.
+    pub worker_id: String,
+    pub agent_version: u32,
+    /// 1 for the first worker that tries, +1 for each that takes over from a dead one.
+    pub attempt: u32,
+    /// The sequence of the delivery that the worker holds while it works; whoever is handed that delivery again takes
+    /// the turn over.
+    pub held_sequence: u64,
+    /// Which handing-out of that delivery the worker holds; only a later one may take the turn over.
+    pub held_generation: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    Succeeded,
+    Failed,
+    TimedOut,
+    Cancelled,
+}
+
+impl AttemptOutcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What one vendor request used and cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Metered {
+    pub tokens_in: u64,
+    pub tokens_out: u64,
+    /// The vendor did not say; counted by us.
+    pub estimated: bool,
+    /// USD, exact, rounded once to 12 decimals.
+    pub cost_usd: Decimal,
+    /// The version of the price book that gave the cost.
+    pub price_version: String,
+}
+
+/// One request to a vendor ended, well or badly. Its event id is the attempt's id, which the vendor was sent too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct VendorAttempted {
+    pub turn_id: TurnId,
+    pub job_id: JobId,
+    pub agent_id: AgentId,
+    pub provider: String,
+    pub model: String,
+    /// 1-based over the whole message: retries, fallbacks and tool rounds count on.
+    pub number: u32,
+    pub outcome: AttemptOutcome,
+    /// Stable and short, such as `http_500` or `timeout`; `None` when it succeeded.
+    pub error_code: Option<String>,
+    /// For people; never a customer's words.
+    pub error: Option<String>,
+    /// HTTP status, where there was an answer.
+    pub status: Option<u16>,
+    pub started_at: DateTime<Utc>,
+    pub latency_ms: u64,
+    pub first_token_ms: Option<u64>,
+    pub metered: Metered,
+}
+
+/// The model asked for a tool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ToolRequested {
+    pub turn_id: TurnId,
+    pub job_id: JobId,
+    pub agent_id: AgentId,
+    pub tool_call_id: ToolCallId,
+    /// The vendor's own id of the call; it must be given back with the result.
+    pub vendor_call_id: String,
+    pub name: String,
+    /// JSON text.
+    pub arguments: Sealed,
+    /// 1-based: how often the model had been asked in this turn when it wanted this.
+    pub round: u32,
+    /// What the model said along with the call; `None` when nothing.
+    pub said: Option<Sealed>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolStatus {
+    Ok,
+    Error,
+}
+
+impl ToolStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// A tool ran.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ToolCompleted {
+    pub turn_id: TurnId,
+    pub job_id: JobId,
+    pub agent_id: AgentId,
+    pub tool_call_id: ToolCallId,
+    pub name: String,
+    /// JSON text, as it was asked for.
+    pub arguments: Sealed,
+    pub status: ToolStatus,
+    /// JSON text: the result, or `{"error": …}`.
+    pub result: Sealed,
+    pub latency_ms: u64,
+}
+
+/// One line of a message's bill. The bill is closed by the message's terminal event and by nothing else: an attempt
+/// that a shut-out worker records later is seen in `vendor_attempted` but is not the tenant's to pay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BilledAttempt {
+    /// The `vendor_attempted` event.
+    pub attempt_id: EventId,
+    pub provider: String,
+    pub model: String,
+    pub outcome: AttemptOutcome,
+    pub metered: Metered,
+}
+
+/// The answer to a message; ends the turn and closes its bill.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplyCompleted {
+    pub turn_id: TurnId,
+    pub job_id: JobId,
+    /// The message that was answered.
+    pub in_reply_to: MessageId,
+    /// The assistant's message.
+    pub message_id: MessageId,
+    pub agent_id: AgentId,
+    pub channel: Channel,
+    pub content: Sealed,
+    /// The vendor and model whose words these are.
+    pub provider: String,
+    pub model: String,
+    /// Sums over `billed`.
+    pub tokens_in: u64,
+    pub tokens_out: u64,
+    pub cost_usd: Decimal,
+    /// From the message's acceptance to this event.
+    pub latency_ms: u64,
+    /// Names, in the order they were asked for.
+    pub tools_called: Vec<String>,
+    /// Vendor requests over the whole message.
+    pub attempts: u32,
+    pub billed: Vec<BilledAttempt>,
+}
+
+/// Why a message got no answer; the client's error code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCode {
+    /// Every vendor was tried and failed.
+    VendorFailed,
+    /// Every vendor was tried and the last ones ran out of time.
+    VendorTimeout,
+    /// The session was over when the message's turn came.
+    SessionEnded,
+    /// The agent was deleted or switched off.
+    AgentUnavailable,
+    /// The job was cancelled.
+    Cancelled,
+    /// We failed; an operator finds the delivery in the dead letters.
+    InternalError,
+}
+
+impl FailureCode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::VendorFailed => "vendor_failed",
+            Self::VendorTimeout => "vendor_timeout",
+            Self::SessionEnded => "session_ended",
+            Self::AgentUnavailable => "agent_unavailable",
+            Self::Cancelled => "cancelled",
+            Self::InternalError => "internal_error",
+        }
+    }
+}
+
+/// A message got no answer; ends the turn and closes its bill (failed attempts can cost too).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TurnFailed {
+    pub turn_id: TurnId,
+    pub job_id: JobId,
+    /// The message that got no answer.
+    pub message_id: MessageId,
+    pub agent_id: AgentId,
+    pub channel: Channel,
+    pub code: FailureCode,
+    /// For people; never a customer's words.
+    pub detail: String,
+    pub latency_ms: u64,
+    pub attempts: u32,
+    pub billed: Vec<BilledAttempt>,
+}
+
+/// The conversation is over; later messages are refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionEnded {
+    pub reason: String,
+}

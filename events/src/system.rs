@@ -1,0 +1,16 @@
+//! Events about the installation itself.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A worker gave up on a delivery; a copy of it waits in the dead letters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeliveryParked {
+    pub consumer: String,
+    /// Of the delivery that was given up.
+    pub partition: u16,
+    pub sequence: u64,
+    pub reason: String,
+    /// How often it was tried.
+    pub deliveries: u32,
+}

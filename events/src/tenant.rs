@@ -1,0 +1,59 @@
+//! Tenants and their API keys.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Sealed;
+
+/// A business was given an account.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TenantCreated {
+    pub name: String,
+    /// Signs deliveries to a message's own `webhook_url`; sealed under the tenant's own key.
+    pub webhook_secret: Sealed,
+}
+
+/// What a key may do; each role may do all that the ones after it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The tenant's own settings, keys, webhooks and budgets.
+    Admin,
+    /// Agents, prompts, functions, sessions and calls.
+    Developer,
+    /// Reads only.
+    Viewer,
+}
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Developer => "developer",
+            Self::Viewer => "viewer",
+        }
+    }
+
+    /// Whether a key of this role may do what `needed` may.
+    pub fn includes(self, needed: Self) -> bool {
+        (self as u8) <= (needed as u8)
+    }
+}
+
+/// An API key was issued. The key itself was shown once and is kept nowhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KeyCreated {
+    pub name: String,
+    pub role: Role,
+    /// The part of the key that may be shown, such as `vb_live_4f9a1c`.
+    pub prefix: String,
+    /// Lower-case hex SHA-256 of the whole key.
+    pub key_hash: String,
+    /// `None`: never.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// An API key stopped working.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KeyRevoked {}

@@ -1,0 +1,35 @@
+-- Projection `jobs`: accepted work as its user sees it, with all that the result is made of, so that a job can be
+-- answered from this one row.
+create table jobs (
+    tenant_id uuid not null,
+    job_id uuid not null,
+    kind text not null,
+    status text not null,
+    session_id uuid not null,
+    in_reply_to uuid not null,
+    correlation_id text not null,
+    turn_attempts bigint not null,
+    worker_id text,
+    created_at timestamptz not null,
+    started_at timestamptz,
+    finished_at timestamptz,
+    agent_id uuid,
+    channel text,
+    message_id uuid,
+    content_key_id uuid,
+    content_ciphertext text,
+    content_event_id uuid,
+    provider text,
+    model text,
+    tokens_in bigint,
+    tokens_out bigint,
+    cost_usd numeric(38, 12),
+    latency_ms bigint,
+    tools_called json,
+    attempts bigint,
+    error_code text,
+    error_detail text,
+    sequence bigint not null,
+    constraint jobs_pkey primary key (tenant_id, job_id)
+) with (fillfactor = 80);
+call guard_projection('jobs');

@@ -1,0 +1,128 @@
+//! What happens to a job right now, for whoever listens: core NATS, kept nowhere. Everything that must not be lost is
+//! in the log; a listener that misses a message finds it there.
+
+use async_nats::{Client, HeaderMap, Subscriber};
+use bytes::Bytes;
+use events::{Event, JobId, Position, Recorded};
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+
+use crate::{message, subjects};
+
+/// Words of a reply that is still being written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Delta {
+    /// The vendor attempt that speaks. When it rises, what came before it in this reply is void.
+    pub attempt: u32,
+    pub text: String,
+}
+
+/// One live message about a job.
+#[derive(Clone, Debug)]
+pub enum LiveMessage {
+    Delta(Delta),
+    /// An event of the job was appended: a tool request or result, or the terminal event.
+    Happened(Box<Recorded>),
+}
+
+/// Publishes and hears live messages. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Live {
+    client: Client,
+}
+
+/// The live messages of one job, from the moment of subscribing.
+pub struct LiveSubscription {
+    subscriber: Subscriber,
+}
+
+/// Nobody can listen or speak now: the connection is closed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot reach the live subjects of job {job_id}")]
+pub struct LiveError {
+    job_id: JobId,
+    source: async_nats::Error,
+}
+
+/// Which messages of a job to hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hear {
+    /// Deltas and events.
+    All,
+    /// Events only.
+    Events,
+}
+
+const DELTA: &str = "delta";
+const EVENT: &str = "event";
+const POSITION: &str = "Vocalbridge-Position";
+
+impl Live {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn subscribe(&self, job_id: JobId, hear: Hear) -> Result<LiveSubscription, LiveError> {
+        let what = match hear {
+            Hear::All => "*",
+            Hear::Events => EVENT,
+        };
+        let subscriber = self
+            .client
+            .subscribe(subjects::live(job_id, what))
+            .await
+            .map_err(|error| LiveError { job_id, source: error.into() })?;
+        Ok(LiveSubscription { subscriber })
+    }
+
+    /// Passes words on. Lost when nobody listens.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn delta(&self, job_id: JobId, delta: &Delta) -> Result<(), LiveError> {
+        let payload = serde_json::to_vec(delta).map_err(|error| LiveError { job_id, source: error.into() })?;
+        self.publish(job_id, DELTA, HeaderMap::new(), payload.into()).await
+    }
+
+    /// Tells that an event of the job now stands in the log.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn happened(&self, job_id: JobId, event: &Event, position: Position) -> Result<(), LiveError> {
+        let mut headers = message::headers(event);
+        headers.insert(POSITION, position.to_string());
+        self.publish(job_id, EVENT, headers, event.payload.encode()).await
+    }
+
+    async fn publish(&self, job_id: JobId, what: &str, headers: HeaderMap, payload: Bytes) -> Result<(), LiveError> {
+        self.client
+            .publish_with_headers(subjects::live(job_id, what), headers, payload)
+            .await
+            .map_err(|error| LiveError { job_id, source: error.into() })
+    }
+}
+
+impl LiveSubscription {
+    /// The next message; `None` when the connection was closed for good. Messages nobody can read are passed over.
+    pub async fn next(&mut self) -> Option<LiveMessage> {
+        loop {
+            let received = self.subscriber.next().await?;
+            if let Some(message) = read(&received) {
+                return Some(message);
+            }
+        }
+    }
+}
+
+fn read(received: &async_nats::Message) -> Option<LiveMessage> {
+    if received.subject.ends_with(DELTA) {
+        return serde_json::from_slice(&received.payload).ok().map(LiveMessage::Delta);
+    }
+    let headers = received.headers.as_ref()?;
+    let (partition, sequence) = headers.get(POSITION)?.as_str().split_once(':')?;
+    let position = Position { partition: partition.parse().ok()?, sequence: sequence.parse().ok()? };
+    let event = message::decode(headers, &received.payload).ok()?;
+    Some(LiveMessage::Happened(Box::new(Recorded { position, event })))
+}

@@ -1,0 +1,236 @@
+//! Cutting the log into batches, and committing one together with its checkpoint.
+
+use std::time::Duration;
+
+use events::Entry;
+use futures_util::StreamExt;
+use sqlx::{Connection, PgConnection};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::column::big;
+use crate::database::{Database, Error};
+use crate::progress::{self, CONFIGURATION_CHANNEL, PROGRESS_CHANNEL};
+use crate::projection::{Projection, configures};
+use crate::source::{Entries, EntrySource, SourceError};
+
+/// Most entries and bytes of a batch.
+pub(crate) const MAX_ENTRIES: usize = 1_000;
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// Batches are no closer together than this, so that a busy log is written in large ones; an entry that comes alone is
+/// written at once.
+const SPACING: Duration = Duration::from_millis(20);
+/// A batch that takes longer is given up and tried again.
+const COMMIT_LIMIT: Duration = Duration::from_secs(60);
+
+/// Reads one partition in batches.
+pub(crate) struct Reader {
+    entries: Entries,
+    /// Of the last entry handed out.
+    sequence: u64,
+    max_entries: usize,
+    /// Read, but beyond what was wanted.
+    held: Option<Entry>,
+    /// Ended the stream while a batch was under way.
+    failed: Option<SourceError>,
+    /// A gap before this sequence was seen twice: the entries are gone, waiting for them would stop everything.
+    accepted_gap: Option<u64>,
+    accepts_all_gaps: bool,
+    not_before: Instant,
+}
+
+/// The log answered with a sequence that leaves some out.
+#[derive(Debug, thiserror::Error)]
+#[error("entries {from} to {to} are missing from the log")]
+pub(crate) struct Gap {
+    pub from: u64,
+    pub to: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the log's stream ended")]
+struct Ended;
+
+impl Reader {
+    /// Reads on after `sequence`. `accepted_gap` is the end of a gap that an earlier reader met at the same place.
+    pub async fn open(
+        source: &dyn EntrySource,
+        partition: u16,
+        sequence: u64,
+        accepted_gap: Option<u64>,
+    ) -> Result<Self, SourceError> {
+        let entries = source.follow(partition, sequence).await?;
+        let not_before = Instant::now();
+        Ok(Self {
+            entries,
+            sequence,
+            max_entries: MAX_ENTRIES,
+            held: None,
+            failed: None,
+            accepted_gap,
+            accepts_all_gaps: false,
+            not_before,
+        })
+    }
+
+    /// For a rebuild, which takes the log as it is: larger batches, and gaps are passed over.
+    pub fn for_rebuild(self, max_entries: usize) -> Self {
+        Self { max_entries, accepts_all_gaps: true, ..self }
+    }
+
+    /// The next entries, none beyond `limit`: waits for the first, then takes what comes soon. Empty when there is
+    /// nothing left up to `limit`.
+    pub async fn next(&mut self, limit: u64) -> Result<Vec<Entry>, SourceError> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        let not_before = sleep_until(self.not_before);
+        tokio::pin!(not_before);
+        while batch.len() < self.max_entries && bytes < MAX_BYTES && self.sequence < limit {
+            let entry = match self.held.take() {
+                Some(entry) => entry,
+                None => match self.read(&mut not_before, batch.is_empty()).await {
+                    Some(Ok(entry)) => entry,
+                    Some(Err(error)) if batch.is_empty() => return Err(error),
+                    Some(Err(error)) => {
+                        self.failed = Some(error);
+                        break;
+                    }
+                    None => break,
+                },
+            };
+            let sequence = entry.position.sequence;
+            if sequence <= self.sequence {
+                continue;
+            }
+            let gap_is_news = !self.accepts_all_gaps && self.accepted_gap != Some(sequence);
+            if sequence > self.sequence + 1 && gap_is_news {
+                let gap = Gap { from: self.sequence + 1, to: sequence - 1 };
+                if batch.is_empty() {
+                    return Err(gap.into());
+                }
+                self.failed = Some(gap.into());
+                break;
+            }
+            if sequence > limit {
+                self.held = Some(entry);
+                break;
+            }
+            bytes += entry.raw_payload.len() + entry.raw_headers.len();
+            self.sequence = sequence;
+            batch.push(entry);
+        }
+        self.not_before = Instant::now() + SPACING;
+        Ok(batch)
+    }
+
+    /// The next entry; `None` when the batch has waited long enough.
+    async fn read(
+        &mut self,
+        not_before: &mut std::pin::Pin<&mut tokio::time::Sleep>,
+        first: bool,
+    ) -> Option<Result<Entry, SourceError>> {
+        if let Some(error) = self.failed.take() {
+            return Some(Err(error));
+        }
+        let next = async |entries: &mut Entries| entries.next().await.unwrap_or_else(|| Err(Ended.into()));
+        if first {
+            return Some(next(&mut self.entries).await);
+        }
+        tokio::select! {
+            biased;
+            // Cancel-safe: a stream's next entry is taken whole or not at all.
+            entry = next(&mut self.entries) => Some(entry),
+            () = not_before => None,
+        }
+    }
+}
+
+/// Why a batch was not committed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommitError {
+    /// Another runner moved a checkpoint.
+    #[error("a checkpoint is not where this runner left it")]
+    Fenced,
+    /// Projections that were tried one by one stand at different sequences now.
+    #[error("some projections have the batch and others have not")]
+    Partial,
+    #[error("the database failed a batch")]
+    Database(#[from] Error),
+}
+
+impl From<sqlx::Error> for CommitError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// A projector's connection, made again after a failure.
+pub(crate) struct Writer {
+    database: Database,
+    partition: u16,
+    connection: Option<PgConnection>,
+}
+
+impl Writer {
+    pub fn new(database: Database, partition: u16) -> Self {
+        Self { database, partition, connection: None }
+    }
+
+    /// Applies `batch` to `projections` and moves their checkpoints from `old` to `new`, all or nothing.
+    pub async fn commit(
+        &mut self,
+        projections: &[Projection],
+        old: u64,
+        new: u64,
+        batch: &[Entry],
+    ) -> Result<(), CommitError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.database.projector().await?,
+        };
+        let written = write(&mut connection, self.partition, projections, old, new, batch);
+        timeout(COMMIT_LIMIT, written).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        // Only one that worked is used again.
+        self.connection = Some(connection);
+        Ok(())
+    }
+}
+
+async fn write(
+    connection: &mut PgConnection,
+    partition: u16,
+    projections: &[Projection],
+    old: u64,
+    new: u64,
+    batch: &[Entry],
+) -> Result<(), CommitError> {
+    let names: Vec<String> = projections.iter().map(|projection| projection.name().to_owned()).collect();
+    let mut tx = connection.begin().await?;
+    let moved = sqlx::query!(
+        "update checkpoints set sequence = $1 where projection = any($2) and partition = $3 and sequence = $4",
+        big(new),
+        &names,
+        i32::from(partition),
+        big(old),
+    )
+    .execute(&mut *tx)
+    .await?;
+    if moved.rows_affected() != names.len() as u64 {
+        return Err(CommitError::Fenced);
+    }
+    for projection in projections {
+        projection.apply(&mut tx, batch).await?;
+    }
+    let configured = projections.contains(&Projection::Configuration)
+        && batch.iter().any(|entry| entry.event.as_ref().is_ok_and(configures));
+    sqlx::query!(
+        "select pg_notify($1, $2), case when $3 then pg_notify($4, '') end as configured",
+        PROGRESS_CHANNEL,
+        progress::message(partition, new, projections),
+        configured,
+        CONFIGURATION_CHANNEL,
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,426 @@
+//! Projection `configuration`: tenants, their keys, agents and invoices.
+//!
+//! These events are rare, so each is written by itself.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use events::agent::AgentSettings;
+use events::invoice::InvoiceStatus;
+use events::tenant::Role;
+use events::{AgentId, ApiKeyId, Entry, EventId, Payload, Sealed, TenantId};
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::column::{count, json, readable, text};
+use crate::database::{Database, Error, Page, parsed, variant};
+use crate::projection::Table;
+
+pub(crate) const TABLES: &[Table] = &[
+    Table { name: "tenants", key: &["tenant_id"] },
+    Table { name: "api_keys", key: &["tenant_id", "key_id"] },
+    Table { name: "agents", key: &["tenant_id", "agent_id"] },
+    Table { name: "invoices", key: &["tenant_id", "invoice_number"] },
+];
+
+/// A business that uses VocalBridge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TenantRecord {
+    pub id: TenantId,
+    pub name: String,
+    /// Sealed under the tenant's own key.
+    pub webhook_secret: Sealed,
+    /// The event that `webhook_secret` is sealed for.
+    pub webhook_secret_sealed_for: EventId,
+    pub created_at: DateTime<Utc>,
+}
+
+/// An API key, revoked and expired ones too: the caller judges.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyRecord {
+    pub key_id: ApiKeyId,
+    pub tenant_id: TenantId,
+    pub name: String,
+    pub role: Role,
+    /// The part that may be shown.
+    pub prefix: String,
+    /// `None`: never.
+    pub expires_at: Option<DateTime<Utc>>,
+    pub revoked_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+}
+
+/// An agent as it is now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentRecord {
+    pub id: AgentId,
+    pub tenant_id: TenantId,
+    pub version: u32,
+    pub settings: AgentSettings,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    /// Of the agent's newest event.
+    pub sequence: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct InvoiceRecord {
+    /// The tenant's own number, such as `INV-TC-001`.
+    pub number: String,
+    pub amount: Decimal,
+    /// ISO 4217.
+    pub currency: String,
+    pub status: InvoiceStatus,
+    pub description: String,
+}
+
+const ROLES: [Role; 3] = [Role::Admin, Role::Developer, Role::Viewer];
+const INVOICE_STATUSES: [InvoiceStatus; 3] = [InvoiceStatus::Paid, InvoiceStatus::Pending, InvoiceStatus::Overdue];
+
+pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
+    for (sequence, event) in readable(entries) {
+        let envelope = &event.envelope;
+        let tenant_id = envelope.aggregate.tenant_id.0;
+        let id = envelope.aggregate.id;
+        let query = match &event.payload {
+            Payload::TenantCreated(tenant) => sqlx::query!(
+                "insert into tenants (tenant_id, name, webhook_secret_key_id, webhook_secret_ciphertext,
+                    webhook_secret_event_id, created_at, sequence)
+                 values ($1, $2, $3, $4, $5, $6, $7) on conflict on constraint tenants_pkey do nothing",
+                tenant_id,
+                &*text(&tenant.name),
+                tenant.webhook_secret.key_id,
+                &*text(&tenant.webhook_secret.ciphertext),
+                envelope.id.0,
+                envelope.time,
+                sequence,
+            )
+            .execute(&mut *connection),
+            Payload::KeyCreated(key) => sqlx::query!(
+                "insert into api_keys (tenant_id, key_id, name, role, prefix, key_hash, expires_at, created_at, sequence)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict on constraint api_keys_pkey do nothing",
+                tenant_id,
+                id,
+                &*text(&key.name),
+                key.role.as_str(),
+                &*text(&key.prefix),
+                &*text(&key.key_hash),
+                key.expires_at,
+                envelope.time,
+                sequence,
+            )
+            .execute(&mut *connection),
+            Payload::KeyRevoked(_) => sqlx::query!(
+                "update api_keys set revoked_at = $3, sequence = $4
+                 where tenant_id = $1 and key_id = $2 and sequence < $4",
+                tenant_id,
+                id,
+                envelope.time,
+                sequence,
+            )
+            .execute(&mut *connection),
+            Payload::AgentCreated(agent) => sqlx::query!(
+                "insert into agents (tenant_id, agent_id, version, settings, deleted, created_at, updated_at, sequence)
+                 values ($1, $2, 1, ($3::text)::json, false, $4, $4, $5) on conflict on constraint agents_pkey do nothing",
+                tenant_id,
+                id,
+                json(&agent.settings),
+                envelope.time,
+                sequence,
+            )
+            .execute(&mut *connection),
+            Payload::AgentUpdated(agent) => sqlx::query!(
+                "update agents set version = $3, settings = ($4::text)::json, updated_at = $5, sequence = $6
+                 where tenant_id = $1 and agent_id = $2 and sequence < $6",
+                tenant_id,
+                id,
+                i64::from(agent.version),
+                json(&agent.settings),
+                envelope.time,
+                sequence,
+            )
+            .execute(&mut *connection),
+            Payload::AgentDeleted(_) => sqlx::query!(
+                "update agents set deleted = true, updated_at = $3, sequence = $4
+                 where tenant_id = $1 and agent_id = $2 and sequence < $4",
+                tenant_id,
+                id,
+                envelope.time,
+                sequence,
+            )
+            .execute(&mut *connection),
+            Payload::InvoiceRecorded(invoice) => sqlx::query!(
+                "insert into invoices (tenant_id, invoice_number, amount, currency, status, description, recorded_at,
+                    sequence)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8)
+                 on conflict on constraint invoices_pkey do update set amount = excluded.amount,
+                    currency = excluded.currency, status = excluded.status, description = excluded.description,
+                    recorded_at = excluded.recorded_at, sequence = excluded.sequence
+                    where excluded.sequence > invoices.sequence",
+                tenant_id,
+                &*text(&invoice.invoice_id),
+                invoice.amount,
+                &*text(&invoice.currency),
+                invoice.status.as_str(),
+                &*text(&invoice.description),
+                envelope.time,
+                sequence,
+            )
+            .execute(&mut *connection),
+            _ => continue,
+        };
+        query.await?;
+    }
+    Ok(())
+}
+
+/// The key with this hash (lower-case hex SHA-256), whoever's it is.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn find_key(database: &Database, key_hash: &str) -> Result<Option<KeyRecord>, Error> {
+    let row = sqlx::query_as!(
+        KeyRow,
+        r#"select tenant_id as "tenant_id!", key_id as "key_id!", name as "name!", role as "role!",
+            prefix as "prefix!", expires_at, revoked_at, created_at as "created_at!"
+         from api_key_of_hash($1)"#,
+        key_hash
+    )
+    .fetch_optional(database.app())
+    .await?;
+    row.map(KeyRow::record).transpose()
+}
+
+/// The tenant's keys, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn keys(database: &Database, tenant_id: TenantId, page: Page) -> Result<Vec<KeyRecord>, Error> {
+    let mut tx = database.tenant(tenant_id).await?;
+    let rows = sqlx::query_as!(
+        KeyRow,
+        "select tenant_id, key_id, name, role, prefix, expires_at, revoked_at, created_at from api_keys
+         where tenant_id = $1 and ($2::uuid is null or key_id < $2) order by key_id desc limit $3",
+        tenant_id.0,
+        page.after,
+        page.limit,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    rows.into_iter().map(KeyRow::record).collect()
+}
+
+/// # Errors
+/// When the database does not answer.
+pub async fn key(database: &Database, tenant_id: TenantId, key_id: ApiKeyId) -> Result<Option<KeyRecord>, Error> {
+    let mut tx = database.tenant(tenant_id).await?;
+    let row = sqlx::query_as!(
+        KeyRow,
+        "select tenant_id, key_id, name, role, prefix, expires_at, revoked_at, created_at from api_keys
+         where tenant_id = $1 and key_id = $2",
+        tenant_id.0,
+        key_id.0,
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    row.map(KeyRow::record).transpose()
+}
+
+/// # Errors
+/// When the database does not answer.
+pub async fn tenant(database: &Database, tenant_id: TenantId) -> Result<Option<TenantRecord>, Error> {
+    let mut tx = database.tenant(tenant_id).await?;
+    let row = sqlx::query_as!(
+        TenantRow,
+        "select tenant_id, name, webhook_secret_key_id, webhook_secret_ciphertext, webhook_secret_event_id, created_at
+         from tenants where tenant_id = $1",
+        tenant_id.0
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(row.map(TenantRow::record))
+}
+
+/// All tenants, newest first: the operator's list.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn tenants(database: &Database, page: Page) -> Result<Vec<TenantRecord>, Error> {
+    let rows = sqlx::query_as!(
+        TenantRow,
+        r#"select tenant_id as "tenant_id!", name as "name!", webhook_secret_key_id as "webhook_secret_key_id!",
+            webhook_secret_ciphertext as "webhook_secret_ciphertext!",
+            webhook_secret_event_id as "webhook_secret_event_id!", created_at as "created_at!"
+         from all_tenants($1, $2)"#,
+        page.after,
+        page.limit
+    )
+    .fetch_all(database.app())
+    .await?;
+    Ok(rows.into_iter().map(TenantRow::record).collect())
+}
+
+/// The agent; `None` also when it was deleted.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn agent(database: &Database, tenant_id: TenantId, agent_id: AgentId) -> Result<Option<AgentRecord>, Error> {
+    let mut tx = database.tenant(tenant_id).await?;
+    let row = sqlx::query_as!(
+        AgentRow,
+        r#"select tenant_id, agent_id, version, settings::text as "settings!", created_at, updated_at, sequence
+         from agents where tenant_id = $1 and agent_id = $2 and not deleted"#,
+        tenant_id.0,
+        agent_id.0
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    row.map(AgentRow::record).transpose()
+}
+
+/// The tenant's agents, newest first, without the deleted ones.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn agents(database: &Database, tenant_id: TenantId, page: Page) -> Result<Vec<AgentRecord>, Error> {
+    let mut tx = database.tenant(tenant_id).await?;
+    let rows = sqlx::query_as!(
+        AgentRow,
+        r#"select tenant_id, agent_id, version, settings::text as "settings!", created_at, updated_at, sequence
+         from agents where tenant_id = $1 and ($2::uuid is null or agent_id < $2) and not deleted
+         order by agent_id desc limit $3"#,
+        tenant_id.0,
+        page.after,
+        page.limit,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    rows.into_iter().map(AgentRow::record).collect()
+}
+
+/// What these agents are called, deleted ones too.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn agent_names(
+    database: &Database,
+    tenant_id: TenantId,
+    agent_ids: &[AgentId],
+) -> Result<HashMap<AgentId, String>, Error> {
+    let ids: Vec<Uuid> = agent_ids.iter().map(|id| id.0).collect();
+    let mut tx = database.tenant(tenant_id).await?;
+    let rows = sqlx::query!(
+        r#"select agent_id, settings::text as "settings!" from agents where tenant_id = $1 and agent_id = any($2)"#,
+        tenant_id.0,
+        &ids
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    // Not `settings ->> 'name'`: Postgres refuses to take a name with a NUL out of JSON.
+    rows.into_iter()
+        .map(|row| Ok((AgentId(row.agent_id), parsed::<AgentSettings>("settings", &row.settings)?.name)))
+        .collect()
+}
+
+/// # Errors
+/// When the database does not answer.
+pub async fn invoice(database: &Database, tenant_id: TenantId, number: &str) -> Result<Option<InvoiceRecord>, Error> {
+    let mut tx = database.tenant(tenant_id).await?;
+    let row = sqlx::query!(
+        "select invoice_number, amount, currency, status, description from invoices
+         where tenant_id = $1 and invoice_number = $2",
+        tenant_id.0,
+        &*text(number)
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    row.map(|row| {
+        Ok(InvoiceRecord {
+            number: row.invoice_number,
+            amount: row.amount,
+            currency: row.currency,
+            status: variant("status", &row.status, &INVOICE_STATUSES, InvoiceStatus::as_str)?,
+            description: row.description,
+        })
+    })
+    .transpose()
+}
+
+struct KeyRow {
+    tenant_id: Uuid,
+    key_id: Uuid,
+    name: String,
+    role: String,
+    prefix: String,
+    expires_at: Option<DateTime<Utc>>,
+    revoked_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+}
+
+impl KeyRow {
+    fn record(self) -> Result<KeyRecord, Error> {
+        Ok(KeyRecord {
+            key_id: ApiKeyId(self.key_id),
+            tenant_id: TenantId(self.tenant_id),
+            name: self.name,
+            role: variant("role", &self.role, &ROLES, Role::as_str)?,
+            prefix: self.prefix,
+            expires_at: self.expires_at,
+            revoked_at: self.revoked_at,
+            created_at: self.created_at,
+        })
+    }
+}
+
+struct TenantRow {
+    tenant_id: Uuid,
+    name: String,
+    webhook_secret_key_id: Uuid,
+    webhook_secret_ciphertext: String,
+    webhook_secret_event_id: Uuid,
+    created_at: DateTime<Utc>,
+}
+
+impl TenantRow {
+    fn record(self) -> TenantRecord {
+        TenantRecord {
+            id: TenantId(self.tenant_id),
+            name: self.name,
+            webhook_secret: Sealed { key_id: self.webhook_secret_key_id, ciphertext: self.webhook_secret_ciphertext },
+            webhook_secret_sealed_for: EventId(self.webhook_secret_event_id),
+            created_at: self.created_at,
+        }
+    }
+}
+
+struct AgentRow {
+    tenant_id: Uuid,
+    agent_id: Uuid,
+    version: i64,
+    settings: String,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    sequence: i64,
+}
+
+impl AgentRow {
+    fn record(self) -> Result<AgentRecord, Error> {
+        Ok(AgentRecord {
+            id: AgentId(self.agent_id),
+            tenant_id: TenantId(self.tenant_id),
+            version: u32::try_from(self.version).unwrap_or(u32::MAX),
+            settings: parsed("settings", &self.settings)?,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            sequence: count(self.sequence),
+        })
+    }
+}

@@ -1,0 +1,454 @@
+//! Projection `jobs`: accepted work as its user sees it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use events::session::{BilledAttempt, Channel, FailureCode, MessageReceived, ReplyCompleted, TurnFailed};
+use events::{AgentId, Entry, Event, EventId, JobId, MessageId, Payload, Sealed, SessionId, TenantId};
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::column::{big, column, count, json, readable, text};
+use crate::database::{Database, Error, Page, parsed, variant};
+use crate::projection::Table;
+use crate::transcripts::CHANNELS;
+
+pub(crate) const TABLES: &[Table] = &[Table { name: "jobs", key: &["tenant_id", "job_id"] }];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobKind {
+    Message,
+}
+
+impl JobKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobStatus {
+    Queued,
+    Running,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl JobStatus {
+    const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// Accepted work and what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobRecord {
+    pub id: JobId,
+    pub kind: JobKind,
+    pub status: JobStatus,
+    pub session_id: SessionId,
+    /// The customer's message.
+    pub in_reply_to: MessageId,
+    pub correlation_id: String,
+    /// How many workers have taken the turn, one after the other.
+    pub turn_attempts: u64,
+    /// `host:pid` of the last of them.
+    pub worker_id: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+    /// `None` until it is finished.
+    pub outcome: Option<JobOutcome>,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobOutcome {
+    pub agent_id: AgentId,
+    pub channel: Channel,
+    pub latency_ms: u64,
+    /// Vendor requests over the whole message.
+    pub attempts: u64,
+    /// Sums over the bill.
+    pub tokens_in: u64,
+    pub tokens_out: u64,
+    /// USD.
+    pub cost_usd: Decimal,
+    pub ending: JobEnding,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobEnding {
+    Replied {
+        message_id: MessageId,
+        content: Sealed,
+        /// The event that `content` is sealed for.
+        sealed_for: EventId,
+        provider: String,
+        model: String,
+        tools_called: Vec<String>,
+    },
+    Failed {
+        code: FailureCode,
+        detail: String,
+    },
+}
+
+const CODES: [FailureCode; 6] = [
+    FailureCode::VendorFailed,
+    FailureCode::VendorTimeout,
+    FailureCode::SessionEnded,
+    FailureCode::AgentUnavailable,
+    FailureCode::Cancelled,
+    FailureCode::InternalError,
+];
+
+/// What a batch says of one job; `None` where it says nothing.
+struct Patch<'a> {
+    tenant_id: Uuid,
+    job_id: Uuid,
+    session_id: Uuid,
+    sequence: i64,
+    status: JobStatus,
+    received: Option<(&'a Event, &'a MessageReceived)>,
+    started_at: Option<DateTime<Utc>>,
+    turn_attempts: Option<i64>,
+    worker_id: Option<Cow<'a, str>>,
+    finished: Option<Finished<'a>>,
+}
+
+struct Finished<'a> {
+    event: &'a Event,
+    agent_id: AgentId,
+    channel: Channel,
+    latency_ms: u64,
+    attempts: u32,
+    tokens_in: u64,
+    tokens_out: u64,
+    cost_usd: Decimal,
+    reply: Option<&'a ReplyCompleted>,
+    failure: Option<&'a TurnFailed>,
+}
+
+fn fold(entries: &[Entry]) -> Vec<Patch<'_>> {
+    let mut patches: Vec<Patch<'_>> = Vec::new();
+    let mut places: HashMap<Uuid, usize> = HashMap::new();
+    for (sequence, event) in readable(entries) {
+        let job_id = match &event.payload {
+            Payload::MessageReceived(message) => message.job_id,
+            Payload::TurnStarted(turn) => turn.job_id,
+            Payload::ReplyCompleted(reply) => reply.job_id,
+            Payload::TurnFailed(failure) => failure.job_id,
+            _ => continue,
+        };
+        let place = *places.entry(job_id.0).or_insert_with(|| {
+            patches.push(Patch {
+                tenant_id: event.envelope.aggregate.tenant_id.0,
+                job_id: job_id.0,
+                session_id: event.envelope.aggregate.id,
+                sequence,
+                status: JobStatus::Queued,
+                received: None,
+                started_at: None,
+                turn_attempts: None,
+                worker_id: None,
+                finished: None,
+            });
+            patches.len() - 1
+        });
+        patches[place].add(sequence, event);
+    }
+    patches
+}
+
+impl<'a> Patch<'a> {
+    fn add(&mut self, sequence: i64, event: &'a Event) {
+        self.sequence = sequence;
+        match &event.payload {
+            Payload::MessageReceived(message) => self.received = Some((event, message)),
+            Payload::TurnStarted(turn) => {
+                self.status = JobStatus::Running;
+                self.started_at = self.started_at.or(Some(event.envelope.time));
+                self.turn_attempts = Some(i64::from(turn.attempt));
+                self.worker_id = Some(text(&turn.worker_id));
+            }
+            Payload::ReplyCompleted(reply) => {
+                self.status = JobStatus::Succeeded;
+                self.finished = Some(Finished {
+                    event,
+                    agent_id: reply.agent_id,
+                    channel: reply.channel,
+                    latency_ms: reply.latency_ms,
+                    attempts: reply.attempts,
+                    tokens_in: reply.tokens_in,
+                    tokens_out: reply.tokens_out,
+                    cost_usd: reply.cost_usd,
+                    reply: Some(reply),
+                    failure: None,
+                });
+            }
+            Payload::TurnFailed(failure) => {
+                let cancelled = failure.code == FailureCode::Cancelled;
+                self.status = if cancelled { JobStatus::Cancelled } else { JobStatus::Failed };
+                let sum = |of: fn(&BilledAttempt) -> u64| failure.billed.iter().map(of).fold(0, u64::saturating_add);
+                self.finished = Some(Finished {
+                    event,
+                    agent_id: failure.agent_id,
+                    channel: failure.channel,
+                    latency_ms: failure.latency_ms,
+                    attempts: failure.attempts,
+                    tokens_in: sum(|billed| billed.metered.tokens_in),
+                    tokens_out: sum(|billed| billed.metered.tokens_out),
+                    cost_usd: failure.billed.iter().map(|billed| billed.metered.cost_usd).sum(),
+                    reply: None,
+                    failure: Some(failure),
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
+    let rows = fold(entries);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let finished: Vec<Option<&Finished<'_>>> = rows.iter().map(|row| row.finished.as_ref()).collect();
+    let replies: Vec<Option<(EventId, &ReplyCompleted)>> =
+        finished.iter().map(|end| end.and_then(|end| end.reply.map(|reply| (end.event.envelope.id, reply)))).collect();
+    let failures: Vec<Option<&TurnFailed>> = finished.iter().map(|end| end.and_then(|end| end.failure)).collect();
+    sqlx::query!(
+        "with patch as (
+            select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::int8[],
+                $8::text[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::uuid[], $13::text[],
+                $14::uuid[], $15::uuid[], $16::text[], $17::uuid[], $18::text[], $19::text[], $20::int8[], $21::int8[],
+                $22::numeric[], $23::int8[], $24::text[], $25::int8[], $26::text[], $27::text[], $28::int8[])
+                as patch (tenant_id, job_id, status, session_id, in_reply_to, correlation_id, turn_attempts, worker_id,
+                created_at, started_at, finished_at, agent_id, channel, message_id, content_key_id, content_ciphertext,
+                content_event_id, provider, model, tokens_in, tokens_out, cost_usd, latency_ms, tools_called, attempts,
+                error_code, error_detail, sequence)
+         ), touched as (
+            update jobs set
+                status = patch.status,
+                turn_attempts = coalesce(patch.turn_attempts, jobs.turn_attempts),
+                worker_id = coalesce(patch.worker_id, jobs.worker_id),
+                started_at = coalesce(jobs.started_at, patch.started_at),
+                finished_at = coalesce(patch.finished_at, jobs.finished_at),
+                agent_id = coalesce(patch.agent_id, jobs.agent_id),
+                channel = coalesce(patch.channel, jobs.channel),
+                message_id = coalesce(patch.message_id, jobs.message_id),
+                content_key_id = coalesce(patch.content_key_id, jobs.content_key_id),
+                content_ciphertext = coalesce(patch.content_ciphertext, jobs.content_ciphertext),
+                content_event_id = coalesce(patch.content_event_id, jobs.content_event_id),
+                provider = coalesce(patch.provider, jobs.provider),
+                model = coalesce(patch.model, jobs.model),
+                tokens_in = coalesce(patch.tokens_in, jobs.tokens_in),
+                tokens_out = coalesce(patch.tokens_out, jobs.tokens_out),
+                cost_usd = coalesce(patch.cost_usd, jobs.cost_usd),
+                latency_ms = coalesce(patch.latency_ms, jobs.latency_ms),
+                tools_called = coalesce(patch.tools_called::json, jobs.tools_called),
+                attempts = coalesce(patch.attempts, jobs.attempts),
+                error_code = coalesce(patch.error_code, jobs.error_code),
+                error_detail = coalesce(patch.error_detail, jobs.error_detail),
+                sequence = patch.sequence
+            from patch
+            where patch.created_at is null and jobs.tenant_id = patch.tenant_id and jobs.job_id = patch.job_id
+                and patch.sequence > jobs.sequence
+         )
+         insert into jobs (tenant_id, job_id, kind, status, session_id, in_reply_to, correlation_id, turn_attempts,
+            worker_id, created_at, started_at, finished_at, agent_id, channel, message_id, content_key_id,
+            content_ciphertext, content_event_id, provider, model, tokens_in, tokens_out, cost_usd, latency_ms,
+            tools_called, attempts, error_code, error_detail, sequence)
+         select tenant_id, job_id, 'message', status, session_id, in_reply_to, correlation_id,
+            coalesce(turn_attempts, 0), worker_id, created_at, started_at, finished_at, agent_id, channel, message_id,
+            content_key_id, content_ciphertext, content_event_id, provider, model, tokens_in, tokens_out, cost_usd,
+            latency_ms, tools_called::json, attempts, error_code, error_detail, sequence
+         from patch where patch.created_at is not null
+         on conflict on constraint jobs_pkey do update set
+            (status, turn_attempts, worker_id, started_at, finished_at, agent_id, channel, message_id, content_key_id,
+            content_ciphertext, content_event_id, provider, model, tokens_in, tokens_out, cost_usd, latency_ms,
+            tools_called, attempts, error_code, error_detail, sequence)
+            = (excluded.status, excluded.turn_attempts, excluded.worker_id, excluded.started_at, excluded.finished_at,
+            excluded.agent_id, excluded.channel, excluded.message_id, excluded.content_key_id,
+            excluded.content_ciphertext, excluded.content_event_id, excluded.provider, excluded.model,
+            excluded.tokens_in, excluded.tokens_out, excluded.cost_usd, excluded.latency_ms, excluded.tools_called,
+            excluded.attempts, excluded.error_code, excluded.error_detail, excluded.sequence)
+            where excluded.sequence > jobs.sequence",
+        column!(rows, |row| row.tenant_id) as _,
+        column!(rows, |row| row.job_id) as _,
+        column!(rows, |row| row.status.as_str()) as _,
+        column!(rows, |row| row.session_id) as _,
+        column!(rows, |row| row.received.map(|(_, message)| message.message_id.0)) as _,
+        column!(rows, |row| row.received.map(|(event, _)| event.envelope.origin.correlation_id.as_str())) as _,
+        column!(rows, |row| row.turn_attempts) as _,
+        column!(rows, |row| row.worker_id.as_deref()) as _,
+        column!(rows, |row| row.received.map(|(event, _)| event.envelope.time)) as _,
+        column!(rows, |row| row.started_at) as _,
+        column!(finished, |end| end.map(|end| end.event.envelope.time)) as _,
+        column!(finished, |end| end.map(|end| end.agent_id.0)) as _,
+        column!(finished, |end| end.map(|end| end.channel.as_str())) as _,
+        column!(replies, |reply| reply.map(|(_, reply)| reply.message_id.0)) as _,
+        column!(replies, |reply| reply.map(|(_, reply)| reply.content.key_id)) as _,
+        column!(replies, |reply| reply.map(|(_, reply)| text(&reply.content.ciphertext).into_owned())) as _,
+        column!(replies, |reply| reply.map(|(event_id, _)| event_id.0)) as _,
+        column!(replies, |reply| reply.map(|(_, reply)| text(&reply.provider).into_owned())) as _,
+        column!(replies, |reply| reply.map(|(_, reply)| text(&reply.model).into_owned())) as _,
+        column!(finished, |end| end.map(|end| big(end.tokens_in))) as _,
+        column!(finished, |end| end.map(|end| big(end.tokens_out))) as _,
+        column!(finished, |end| end.map(|end| end.cost_usd)) as _,
+        column!(finished, |end| end.map(|end| big(end.latency_ms))) as _,
+        column!(replies, |reply| reply.map(|(_, reply)| json(&reply.tools_called))) as _,
+        column!(finished, |end| end.map(|end| i64::from(end.attempts))) as _,
+        column!(failures, |failure| failure.map(|failure| failure.code.as_str())) as _,
+        column!(failures, |failure| failure.map(|failure| text(&failure.detail).into_owned())) as _,
+        column!(rows, |row| row.sequence) as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// # Errors
+/// When the database does not answer.
+pub async fn job(database: &Database, tenant_id: TenantId, job_id: JobId) -> Result<Option<JobRecord>, Error> {
+    let mut tx = database.tenant(tenant_id).await?;
+    let row = sqlx::query_as!(
+        JobRow,
+        "select job_id, kind, status, session_id, in_reply_to, correlation_id, turn_attempts, worker_id, created_at,
+            started_at, finished_at, agent_id, channel, message_id, content_key_id, content_ciphertext,
+            content_event_id, provider, model, tokens_in, tokens_out, cost_usd, latency_ms,
+            tools_called::text as tools_called, attempts, error_code, error_detail
+         from jobs where tenant_id = $1 and job_id = $2",
+        tenant_id.0,
+        job_id.0
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    row.map(JobRow::record).transpose()
+}
+
+/// The tenant's jobs, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn jobs(database: &Database, tenant_id: TenantId, page: Page) -> Result<Vec<JobRecord>, Error> {
+    let mut tx = database.tenant(tenant_id).await?;
+    let rows = sqlx::query_as!(
+        JobRow,
+        "select job_id, kind, status, session_id, in_reply_to, correlation_id, turn_attempts, worker_id, created_at,
+            started_at, finished_at, agent_id, channel, message_id, content_key_id, content_ciphertext,
+            content_event_id, provider, model, tokens_in, tokens_out, cost_usd, latency_ms,
+            tools_called::text as tools_called, attempts, error_code, error_detail
+         from jobs where tenant_id = $1 and ($2::uuid is null or job_id < $2) order by job_id desc limit $3",
+        tenant_id.0,
+        page.after,
+        page.limit,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    rows.into_iter().map(JobRow::record).collect()
+}
+
+struct JobRow {
+    job_id: Uuid,
+    kind: String,
+    status: String,
+    session_id: Uuid,
+    in_reply_to: Uuid,
+    correlation_id: String,
+    turn_attempts: i64,
+    worker_id: Option<String>,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+    agent_id: Option<Uuid>,
+    channel: Option<String>,
+    message_id: Option<Uuid>,
+    content_key_id: Option<Uuid>,
+    content_ciphertext: Option<String>,
+    content_event_id: Option<Uuid>,
+    provider: Option<String>,
+    model: Option<String>,
+    tokens_in: Option<i64>,
+    tokens_out: Option<i64>,
+    cost_usd: Option<Decimal>,
+    latency_ms: Option<i64>,
+    tools_called: Option<String>,
+    attempts: Option<i64>,
+    error_code: Option<String>,
+    error_detail: Option<String>,
+}
+
+impl JobRow {
+    fn record(mut self) -> Result<JobRecord, Error> {
+        let ending = self.ending()?;
+        let outcome = match (self.agent_id, self.channel.as_deref(), ending) {
+            (Some(agent_id), Some(channel), Some(ending)) => Some(JobOutcome {
+                agent_id: AgentId(agent_id),
+                channel: variant("channel", channel, &CHANNELS, Channel::as_str)?,
+                latency_ms: self.latency_ms.map(count).unwrap_or_default(),
+                attempts: self.attempts.map(count).unwrap_or_default(),
+                tokens_in: self.tokens_in.map(count).unwrap_or_default(),
+                tokens_out: self.tokens_out.map(count).unwrap_or_default(),
+                cost_usd: self.cost_usd.unwrap_or_default(),
+                ending,
+            }),
+            _ => None,
+        };
+        Ok(JobRecord {
+            id: JobId(self.job_id),
+            kind: variant("kind", &self.kind, &[JobKind::Message], JobKind::as_str)?,
+            status: variant("status", &self.status, &JobStatus::ALL, JobStatus::as_str)?,
+            session_id: SessionId(self.session_id),
+            in_reply_to: MessageId(self.in_reply_to),
+            correlation_id: self.correlation_id,
+            turn_attempts: count(self.turn_attempts),
+            worker_id: self.worker_id,
+            created_at: self.created_at,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            outcome,
+        })
+    }
+
+    fn ending(&mut self) -> Result<Option<JobEnding>, Error> {
+        if let Some(code) = &self.error_code {
+            let code = variant("error_code", code, &CODES, FailureCode::as_str)?;
+            let detail = self.error_detail.take().unwrap_or_default();
+            return Ok(Some(JobEnding::Failed { code, detail }));
+        }
+        let (Some(message_id), Some(key_id), Some(ciphertext), Some(event_id)) =
+            (self.message_id, self.content_key_id, self.content_ciphertext.take(), self.content_event_id)
+        else {
+            return Ok(None);
+        };
+        Ok(Some(JobEnding::Replied {
+            message_id: MessageId(message_id),
+            content: Sealed { key_id, ciphertext },
+            sealed_for: EventId(event_id),
+            provider: self.provider.take().unwrap_or_default(),
+            model: self.model.take().unwrap_or_default(),
+            tools_called: parsed("tools_called", self.tools_called.as_deref().unwrap_or("[]"))?,
+        }))
+    }
+}

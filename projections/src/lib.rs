@@ -1,0 +1,40 @@
+//! The read side: tables in Postgres that follow from the log, and the questions asked of them.
+//!
+//! A projection is a pure function of the log: [`runner::run`] applies each batch of entries and moves the checkpoint in
+//! one transaction, and [`rebuild::rebuild`] proves at any time that the tables are what the log says. Beside them stand
+//! the [`keyring`], the one thing here that the log cannot give back, and [`snapshots`], a cache.
+//!
+//! It must never have an effect outside its tables, never open a sealed value while projecting, never read the clock
+//! for a row's value, and never skip an event. It is the only place that speaks SQL.
+//!
+//! Start with [`projection`] (the list), then any projection's file: row types, `apply` and queries together; then
+//! [`runner`].
+
+pub mod projection;
+
+pub mod archive;
+pub mod configuration;
+pub mod jobs;
+pub mod ledger;
+pub mod provider_calls;
+pub mod tool_executions;
+pub mod transcripts;
+
+pub mod compare;
+pub mod progress;
+pub mod rebuild;
+pub mod runner;
+pub mod source;
+
+pub mod database;
+pub mod keyring;
+pub mod snapshots;
+
+mod batch;
+mod column;
+
+pub use database::{Config, Database, Error, MigrationError, Page, migrate};
+pub use keyring::{InvalidSecretKey, Keyring, KeyringError};
+pub use progress::Progress;
+pub use projection::Projection;
+pub use source::{Entries, EntrySource, SourceError};

@@ -1,0 +1,91 @@
+//! The list of all projections. To add one: write its file and its migration, and add it here.
+
+use events::{Entry, Event, Payload};
+use sqlx::PgConnection;
+
+use crate::{archive, configuration, jobs, ledger, provider_calls, tool_executions, transcripts};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Projection {
+    Configuration,
+    Transcripts,
+    Jobs,
+    ProviderCalls,
+    ToolExecutions,
+    Ledger,
+    Archive,
+}
+
+/// A table of a projection and the columns of its primary key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Table {
+    pub name: &'static str,
+    pub key: &'static [&'static str],
+}
+
+impl Projection {
+    pub const ALL: [Self; 7] = [
+        Self::Configuration,
+        Self::Transcripts,
+        Self::Jobs,
+        Self::ProviderCalls,
+        Self::ToolExecutions,
+        Self::Ledger,
+        Self::Archive,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Transcripts => "transcripts",
+            Self::Jobs => "jobs",
+            Self::ProviderCalls => "provider_calls",
+            Self::ToolExecutions => "tool_executions",
+            Self::Ledger => "ledger",
+            Self::Archive => "archive",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|projection| projection.name() == name)
+    }
+
+    pub(crate) fn tables(self) -> &'static [Table] {
+        match self {
+            Self::Configuration => configuration::TABLES,
+            Self::Transcripts => transcripts::TABLES,
+            Self::Jobs => jobs::TABLES,
+            Self::ProviderCalls => provider_calls::TABLES,
+            Self::ToolExecutions => tool_executions::TABLES,
+            Self::Ledger => ledger::TABLES,
+            Self::Archive => archive::TABLES,
+        }
+    }
+
+    /// Writes what follows from `entries`, which are of one partition and in order. Writing them twice changes nothing.
+    pub(crate) async fn apply(self, connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Configuration => configuration::apply(connection, entries).await,
+            Self::Transcripts => transcripts::apply(connection, entries).await,
+            Self::Jobs => jobs::apply(connection, entries).await,
+            Self::ProviderCalls => provider_calls::apply(connection, entries).await,
+            Self::ToolExecutions => tool_executions::apply(connection, entries).await,
+            Self::Ledger => ledger::apply(connection, entries).await,
+            Self::Archive => archive::apply(connection, entries).await,
+        }
+    }
+}
+
+/// Whether an event changes what the configuration projection holds.
+pub(crate) fn configures(event: &Event) -> bool {
+    matches!(
+        event.payload,
+        Payload::TenantCreated(_)
+            | Payload::KeyCreated(_)
+            | Payload::KeyRevoked(_)
+            | Payload::AgentCreated(_)
+            | Payload::AgentUpdated(_)
+            | Payload::AgentDeleted(_)
+            | Payload::InvoiceRecorded(_)
+    )
+}

@@ -1,0 +1,393 @@
+//! Projection `transcripts`: sessions and their messages, words sealed.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry::Vacant;
+
+use chrono::{DateTime, Utc};
+use events::session::{Channel, ReplyCompleted, SessionCreated};
+use events::{
+    AgentId, CustomerKeyId, Entry, Event, EventId, JobId, MessageId, Payload, Sealed, SessionId, TenantId,
+};
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::column::{big, column, count, json, readable, text};
+use crate::database::{Database, Error, Page, parsed, variant};
+use crate::projection::Table;
+
+pub(crate) const TABLES: &[Table] = &[
+    Table { name: "sessions", key: &["tenant_id", "session_id"] },
+    Table { name: "messages", key: &["tenant_id", "session_id", "sequence"] },
+];
+
+pub(crate) const CHANNELS: [Channel; 2] = [Channel::Chat, Channel::Voice];
+
+/// A conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionRecord {
+    pub id: SessionId,
+    pub tenant_id: TenantId,
+    pub agent_id: AgentId,
+    pub channel: Channel,
+    pub customer_key_id: CustomerKeyId,
+    /// The tenant's own name for the customer.
+    pub customer_id: Sealed,
+    /// The event that `customer_id` is sealed for.
+    pub customer_sealed_for: EventId,
+    pub created_at: DateTime<Utc>,
+    /// `None` while it is open.
+    pub ended_at: Option<DateTime<Utc>>,
+    pub end_reason: Option<String>,
+    /// Of the newest event in this row.
+    pub sequence: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageRole {
+    User,
+    Assistant,
+}
+
+impl MessageRole {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessageRecord {
+    pub id: MessageId,
+    pub session_id: SessionId,
+    /// Orders the messages of a session.
+    pub sequence: u64,
+    pub role: MessageRole,
+    pub content: Sealed,
+    /// The event that `content` is sealed for.
+    pub sealed_for: EventId,
+    pub created_at: DateTime<Utc>,
+    pub job_id: JobId,
+    pub correlation_id: String,
+    /// `None` for a customer's message.
+    pub reply: Option<ReplyDetails>,
+}
+
+/// What is known of a reply beyond its words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplyDetails {
+    pub provider: String,
+    pub model: String,
+    pub tokens_in: u64,
+    pub tokens_out: u64,
+    /// USD.
+    pub cost_usd: Decimal,
+    pub latency_ms: u64,
+    pub tools_called: Vec<String>,
+    /// Vendor requests over the whole message.
+    pub attempts: u64,
+}
+
+pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
+    let mut created: Vec<CreatedRow<'_>> = Vec::new();
+    let mut born: HashMap<Uuid, usize> = HashMap::new();
+    let mut ended: HashMap<Uuid, EndedRow<'_>> = HashMap::new();
+    let mut messages: Vec<MessageRow<'_>> = Vec::new();
+    for (sequence, event) in readable(entries) {
+        let session_id = event.envelope.aggregate.id;
+        match &event.payload {
+            Payload::SessionCreated(session) => {
+                if let Vacant(place) = born.entry(session_id) {
+                    place.insert(created.len());
+                    created.push(CreatedRow { sequence, event, session, ended: None });
+                }
+            }
+            Payload::SessionEnded(end) => {
+                let row = EndedRow { sequence, event, reason: text(&end.reason) };
+                // A session that began in the same batch is written once, in its final state.
+                match born.get(&session_id) {
+                    Some(index) => created[*index].ended = Some(row),
+                    None => {
+                        ended.insert(session_id, row);
+                    }
+                }
+            }
+            Payload::MessageReceived(message) => messages.push(MessageRow {
+                sequence,
+                event,
+                message_id: message.message_id.0,
+                job_id: message.job_id.0,
+                content: &message.content,
+                reply: None,
+            }),
+            Payload::ReplyCompleted(reply) => messages.push(MessageRow {
+                sequence,
+                event,
+                message_id: reply.message_id.0,
+                job_id: reply.job_id.0,
+                content: &reply.content,
+                reply: Some(reply),
+            }),
+            _ => {}
+        }
+    }
+    insert_sessions(connection, &created).await?;
+    end_sessions(connection, &ended.into_values().collect::<Vec<_>>()).await?;
+    insert_messages(connection, &messages).await
+}
+
+struct CreatedRow<'a> {
+    sequence: i64,
+    event: &'a Event,
+    session: &'a SessionCreated,
+    ended: Option<EndedRow<'a>>,
+}
+
+struct EndedRow<'a> {
+    sequence: i64,
+    event: &'a Event,
+    reason: Cow<'a, str>,
+}
+
+struct MessageRow<'a> {
+    sequence: i64,
+    event: &'a Event,
+    message_id: Uuid,
+    job_id: Uuid,
+    content: &'a Sealed,
+    reply: Option<&'a ReplyCompleted>,
+}
+
+async fn insert_sessions(connection: &mut PgConnection, rows: &[CreatedRow<'_>]) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let customers: Vec<Cow<'_, str>> = rows.iter().map(|row| text(&row.session.customer_id.ciphertext)).collect();
+    sqlx::query!(
+        "insert into sessions (tenant_id, session_id, agent_id, channel, customer_key_id, customer_ciphertext,
+            customer_event_id, created_at, ended_at, end_reason, sequence)
+         select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::uuid[],
+            $8::timestamptz[], $9::timestamptz[], $10::text[], $11::int8[])
+         on conflict on constraint sessions_pkey do update
+            set ended_at = excluded.ended_at, end_reason = excluded.end_reason, sequence = excluded.sequence
+            where excluded.sequence > sessions.sequence and excluded.customer_event_id = sessions.customer_event_id",
+        column!(rows, |row| row.event.envelope.aggregate.tenant_id.0) as _,
+        column!(rows, |row| row.event.envelope.aggregate.id) as _,
+        column!(rows, |row| row.session.agent_id.0) as _,
+        column!(rows, |row| row.session.channel.as_str()) as _,
+        column!(rows, |row| row.session.customer_id.key_id) as _,
+        column!(customers, |value| &**value) as _,
+        column!(rows, |row| row.event.envelope.id.0) as _,
+        column!(rows, |row| row.event.envelope.time) as _,
+        column!(rows, |row| row.ended.as_ref().map(|end| end.event.envelope.time)) as _,
+        column!(rows, |row| row.ended.as_ref().map(|end| &*end.reason)) as _,
+        column!(rows, |row| row.ended.as_ref().map_or(row.sequence, |end| end.sequence)) as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn end_sessions(connection: &mut PgConnection, rows: &[EndedRow<'_>]) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "update sessions set ended_at = ended.at, end_reason = ended.reason, sequence = ended.sequence
+         from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::int8[])
+            as ended (tenant_id, session_id, at, reason, sequence)
+         where sessions.tenant_id = ended.tenant_id and sessions.session_id = ended.session_id
+            and ended.sequence > sessions.sequence",
+        column!(rows, |row| row.event.envelope.aggregate.tenant_id.0) as _,
+        column!(rows, |row| row.event.envelope.aggregate.id) as _,
+        column!(rows, |row| row.event.envelope.time) as _,
+        column!(rows, |row| &*row.reason) as _,
+        column!(rows, |row| row.sequence) as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn insert_messages(connection: &mut PgConnection, rows: &[MessageRow<'_>]) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let role = |row: &MessageRow<'_>| if row.reply.is_some() { MessageRole::Assistant } else { MessageRole::User };
+    let contents: Vec<Cow<'_, str>> = rows.iter().map(|row| text(&row.content.ciphertext)).collect();
+    let providers: Vec<Option<Cow<'_, str>>> = rows.iter().map(|row| row.reply.map(|reply| text(&reply.provider))).collect();
+    let models: Vec<Option<Cow<'_, str>>> = rows.iter().map(|row| row.reply.map(|reply| text(&reply.model))).collect();
+    sqlx::query!(
+        "insert into messages (tenant_id, session_id, sequence, message_id, role, content_key_id, content_ciphertext,
+            content_event_id, created_at, job_id, correlation_id, agent_id, channel, provider, model, tokens_in,
+            tokens_out, cost_usd, latency_ms, tools_called, attempts)
+         select tenant_id, session_id, sequence, message_id, role, content_key_id, content_ciphertext,
+            content_event_id, created_at, job_id, correlation_id, agent_id, channel, provider, model, tokens_in,
+            tokens_out, cost_usd, latency_ms, tools_called::json, attempts
+         from unnest($1::uuid[], $2::uuid[], $3::int8[], $4::uuid[], $5::text[], $6::uuid[], $7::text[], $8::uuid[],
+            $9::timestamptz[], $10::uuid[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::text[],
+            $16::int8[], $17::int8[], $18::numeric[], $19::int8[], $20::text[], $21::int8[])
+            as message (tenant_id, session_id, sequence, message_id, role, content_key_id, content_ciphertext,
+            content_event_id, created_at, job_id, correlation_id, agent_id, channel, provider, model, tokens_in,
+            tokens_out, cost_usd, latency_ms, tools_called, attempts)
+         on conflict on constraint messages_pkey do nothing",
+        column!(rows, |row| row.event.envelope.aggregate.tenant_id.0) as _,
+        column!(rows, |row| row.event.envelope.aggregate.id) as _,
+        column!(rows, |row| row.sequence) as _,
+        column!(rows, |row| row.message_id) as _,
+        column!(rows, |row| role(row).as_str()) as _,
+        column!(rows, |row| row.content.key_id) as _,
+        column!(contents, |value| &**value) as _,
+        column!(rows, |row| row.event.envelope.id.0) as _,
+        column!(rows, |row| row.event.envelope.time) as _,
+        column!(rows, |row| row.job_id) as _,
+        column!(rows, |row| row.event.envelope.origin.correlation_id.as_str()) as _,
+        column!(rows, |row| row.reply.map(|reply| reply.agent_id.0)) as _,
+        column!(rows, |row| row.reply.map(|reply| reply.channel.as_str())) as _,
+        column!(providers, |value| value.as_deref()) as _,
+        column!(models, |value| value.as_deref()) as _,
+        column!(rows, |row| row.reply.map(|reply| big(reply.tokens_in))) as _,
+        column!(rows, |row| row.reply.map(|reply| big(reply.tokens_out))) as _,
+        column!(rows, |row| row.reply.map(|reply| reply.cost_usd)) as _,
+        column!(rows, |row| row.reply.map(|reply| big(reply.latency_ms))) as _,
+        column!(rows, |row| row.reply.map(|reply| json(&reply.tools_called))) as _,
+        column!(rows, |row| row.reply.map(|reply| i64::from(reply.attempts))) as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// # Errors
+/// When the database does not answer.
+pub async fn session(
+    database: &Database,
+    tenant_id: TenantId,
+    session_id: SessionId,
+) -> Result<Option<SessionRecord>, Error> {
+    let mut tx = database.tenant(tenant_id).await?;
+    let row = sqlx::query_as!(
+        SessionRow,
+        "select * from sessions where tenant_id = $1 and session_id = $2",
+        tenant_id.0,
+        session_id.0
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    row.map(SessionRow::record).transpose()
+}
+
+/// The tenant's sessions, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn sessions(database: &Database, tenant_id: TenantId, page: Page) -> Result<Vec<SessionRecord>, Error> {
+    let mut tx = database.tenant(tenant_id).await?;
+    let rows = sqlx::query_as!(
+        SessionRow,
+        "select * from sessions where tenant_id = $1 and ($2::uuid is null or session_id < $2)
+         order by session_id desc limit $3",
+        tenant_id.0,
+        page.after,
+        page.limit,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    rows.into_iter().map(SessionRow::record).collect()
+}
+
+/// A session's messages in their order.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn messages(
+    database: &Database,
+    tenant_id: TenantId,
+    session_id: SessionId,
+) -> Result<Vec<MessageRecord>, Error> {
+    let mut tx = database.tenant(tenant_id).await?;
+    let rows = sqlx::query!(
+        r#"select session_id, sequence, message_id, role, content_key_id, content_ciphertext, content_event_id,
+            created_at, job_id, correlation_id, provider, model, tokens_in, tokens_out, cost_usd, latency_ms,
+            tools_called::text as tools_called, attempts
+         from messages where tenant_id = $1 and session_id = $2 order by sequence"#,
+        tenant_id.0,
+        session_id.0
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    rows.into_iter()
+        .map(|row| {
+            let role = variant(
+                "role",
+                &row.role,
+                &[MessageRole::User, MessageRole::Assistant],
+                MessageRole::as_str,
+            )?;
+            let reply = match role {
+                MessageRole::User => None,
+                MessageRole::Assistant => Some(ReplyDetails {
+                    provider: row.provider.unwrap_or_default(),
+                    model: row.model.unwrap_or_default(),
+                    tokens_in: row.tokens_in.map(count).unwrap_or_default(),
+                    tokens_out: row.tokens_out.map(count).unwrap_or_default(),
+                    cost_usd: row.cost_usd.unwrap_or_default(),
+                    latency_ms: row.latency_ms.map(count).unwrap_or_default(),
+                    tools_called: parsed("tools_called", row.tools_called.as_deref().unwrap_or("[]"))?,
+                    attempts: row.attempts.map(count).unwrap_or_default(),
+                }),
+            };
+            Ok(MessageRecord {
+                id: MessageId(row.message_id),
+                session_id: SessionId(row.session_id),
+                sequence: count(row.sequence),
+                role,
+                content: Sealed { key_id: row.content_key_id, ciphertext: row.content_ciphertext },
+                sealed_for: EventId(row.content_event_id),
+                created_at: row.created_at,
+                job_id: JobId(row.job_id),
+                correlation_id: row.correlation_id,
+                reply,
+            })
+        })
+        .collect()
+}
+
+struct SessionRow {
+    tenant_id: Uuid,
+    session_id: Uuid,
+    agent_id: Uuid,
+    channel: String,
+    customer_key_id: Uuid,
+    customer_ciphertext: String,
+    customer_event_id: Uuid,
+    created_at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
+    end_reason: Option<String>,
+    sequence: i64,
+}
+
+impl SessionRow {
+    fn record(self) -> Result<SessionRecord, Error> {
+        Ok(SessionRecord {
+            id: SessionId(self.session_id),
+            tenant_id: TenantId(self.tenant_id),
+            agent_id: AgentId(self.agent_id),
+            channel: variant("channel", &self.channel, &CHANNELS, Channel::as_str)?,
+            customer_key_id: CustomerKeyId(self.customer_key_id),
+            customer_id: Sealed { key_id: self.customer_key_id, ciphertext: self.customer_ciphertext },
+            customer_sealed_for: EventId(self.customer_event_id),
+            created_at: self.created_at,
+            ended_at: self.ended_at,
+            end_reason: self.end_reason,
+            sequence: count(self.sequence),
+        })
+    }
+}

@@ -1,0 +1,165 @@
+//! The questions asked of the tables.
+
+use chrono::TimeDelta;
+use events::session::{Channel, FailureCode};
+use events::tenant::Role;
+use events::{Aggregate, JobId, SessionId, TenantId};
+use projections::jobs::{JobEnding, JobStatus};
+use projections::transcripts::MessageRole;
+use projections::{Page, configuration, jobs, ledger, provider_calls, snapshots, tool_executions, transcripts};
+use rust_decimal::Decimal;
+
+use crate::project;
+use crate::support::memory_log::MemoryLog;
+use crate::support::postgres::TestDatabase;
+use crate::support::story::Story;
+
+#[tokio::test]
+async fn configuration_is_found_by_hash_by_id_and_in_pages() {
+    let test = TestDatabase::start().await;
+    let (mut story, log) = (Story::new(), MemoryLog::new(1));
+    log.append_all(0, &story.setup());
+    let last = log.append(0, &story.revoke_key());
+    project(&test.database, &log, last).await;
+    let (db, tenant_id) = (&test.database, story.tenant_id);
+
+    let key = configuration::find_key(db, &story.key_hash()).await.unwrap().unwrap();
+    assert_eq!((key.key_id, key.tenant_id, key.role), (story.key_id, tenant_id, Role::Developer));
+    assert_eq!(key.revoked_at, Some(story.time()));
+    assert_eq!(configuration::find_key(db, "unknown").await.unwrap(), None);
+    assert_eq!(configuration::key(db, tenant_id, story.key_id).await.unwrap(), Some(key.clone()));
+    assert_eq!(configuration::keys(db, tenant_id, Page::first(10)).await.unwrap(), vec![key]);
+
+    let tenant = configuration::tenant(db, tenant_id).await.unwrap().unwrap();
+    assert_eq!(tenant.name, "TechCorp");
+    assert_eq!(configuration::tenants(db, Page::first(10)).await.unwrap(), vec![tenant]);
+    let beyond = Page { limit: 10, after: Some(tenant_id.0) };
+    assert_eq!(configuration::tenants(db, beyond).await.unwrap(), vec![]);
+
+    let agent = configuration::agent(db, tenant_id, story.agent_id).await.unwrap().unwrap();
+    assert_eq!((agent.version, agent.settings), (2, Story::settings("Billing desk")));
+    let names = configuration::agent_names(db, tenant_id, &[story.agent_id]).await.unwrap();
+    assert_eq!(names[&story.agent_id], "Billing desk");
+
+    let invoice = configuration::invoice(db, tenant_id, "INV-TC-001").await.unwrap().unwrap();
+    assert_eq!(invoice.amount.to_string(), "15000.00");
+    assert_eq!(configuration::invoice(db, tenant_id, "INV\0").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_transcript_is_in_order_and_knows_what_each_reply_took() {
+    let test = TestDatabase::start().await;
+    let (mut story, log) = (Story::new(), MemoryLog::new(1));
+    let session_id = SessionId::new();
+    let created = story.session(session_id);
+    log.append(0, &created);
+    log.append_all(0, &story.answered(Story::chat(session_id)));
+    log.append_all(0, &story.failed(Story::chat(session_id)));
+    let last = log.append(0, &story.end(session_id));
+    project(&test.database, &log, last).await;
+    let (db, tenant_id) = (&test.database, story.tenant_id);
+
+    let messages = transcripts::messages(db, tenant_id, session_id).await.unwrap();
+    let roles: Vec<_> = messages.iter().map(|message| message.role).collect();
+    assert_eq!(roles, [MessageRole::User, MessageRole::Assistant, MessageRole::User]);
+    let reply = messages[1].reply.as_ref().unwrap();
+    assert_eq!((reply.tokens_in, reply.tokens_out, reply.cost_usd), (103, 20, Decimal::new(246, 6)));
+    assert_eq!(reply.tools_called, ["invoice_lookup"]);
+
+    let session = transcripts::session(db, tenant_id, session_id).await.unwrap().unwrap();
+    assert_eq!((session.created_at, session.ended_at), (created.envelope.time, Some(story.time())));
+    assert_eq!(session.customer_sealed_for, created.envelope.id);
+    assert_eq!(transcripts::sessions(db, tenant_id, Page::first(10)).await.unwrap(), vec![session]);
+}
+
+#[tokio::test]
+async fn a_job_is_followed_from_queued_to_its_end() {
+    let test = TestDatabase::start().await;
+    let (mut story, log) = (Story::new(), MemoryLog::new(1));
+    let (session_id, tenant_id) = (SessionId::new(), story.tenant_id);
+    let (answered, failed) = (Story::chat(session_id), Story::chat(session_id));
+    let process = crate::Process::start(&test.database, &log);
+    let mut statuses = Vec::new();
+    for event in story.answered(answered) {
+        process.reaches(log.append(0, &event)).await;
+        let job = jobs::job(&test.database, tenant_id, answered.job_id).await.unwrap().unwrap();
+        statuses.push(job.status);
+    }
+    use JobStatus::{Queued, Running, Succeeded};
+    assert_eq!(statuses, [Queued, Running, Running, Succeeded]);
+    process.reaches(log.append_all(0, &story.failed(failed))).await;
+    process.stop().await;
+
+    let job = jobs::job(&test.database, tenant_id, answered.job_id).await.unwrap().unwrap();
+    let outcome = job.outcome.unwrap();
+    assert_eq!((outcome.channel, outcome.attempts, outcome.cost_usd), (Channel::Chat, 1, Decimal::new(246, 6)));
+    assert!(matches!(outcome.ending, JobEnding::Replied { content, .. } if content == story.sealed(40)));
+    let job = jobs::job(&test.database, tenant_id, failed.job_id).await.unwrap().unwrap();
+    assert_eq!(job.status, JobStatus::Failed);
+    assert!(matches!(job.outcome.unwrap().ending, JobEnding::Failed { code: FailureCode::VendorFailed, .. }));
+    assert_eq!(jobs::job(&test.database, tenant_id, JobId::new()).await.unwrap(), None);
+
+    let first = jobs::jobs(&test.database, tenant_id, Page::first(1)).await.unwrap();
+    assert_eq!(first[0].id, failed.job_id);
+    let next = Page { limit: 10, after: Some(first[0].id.0) };
+    assert_eq!(jobs::jobs(&test.database, tenant_id, next).await.unwrap()[0].id, answered.job_id);
+}
+
+#[tokio::test]
+async fn calls_and_tools_are_found_by_correlation_session_and_job() {
+    let test = TestDatabase::start().await;
+    let (mut story, log) = (Story::new(), MemoryLog::new(1));
+    let chat = Story::chat(SessionId::new());
+    log.append_all(0, &story.answered_with_tool(chat));
+    let last = log.append_all(0, &story.answered_with_tool(Story::chat(SessionId::new())));
+    project(&test.database, &log, last).await;
+    let (db, tenant_id, page) = (&test.database, story.tenant_id, Page::first(10));
+
+    let filters = [
+        (provider_calls::Filter { correlation_id: Some(chat.correlation.to_string()), ..Default::default() }, 1),
+        (provider_calls::Filter { session_id: Some(chat.session_id), ..Default::default() }, 1),
+        (provider_calls::Filter { job_id: Some(chat.job_id), ..Default::default() }, 1),
+        (provider_calls::Filter::default(), 2),
+    ];
+    for (filter, expected) in filters {
+        let calls = provider_calls::list(db, tenant_id, &filter, page).await.unwrap();
+        let tools = tool_executions::list(db, tenant_id, &filter, page).await.unwrap();
+        assert_eq!((calls.len(), tools.len()), (expected, expected), "{filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn usage_is_the_sum_of_closed_bills() {
+    let test = TestDatabase::start().await;
+    let (mut story, log) = (Story::new(), MemoryLog::new(1));
+    let (session_id, tenant_id, from) = (SessionId::new(), story.tenant_id, story.time());
+    log.append(0, &story.session(session_id));
+    log.append_all(0, &story.answered(Story::chat(session_id)));
+    log.append_all(0, &story.answered_with_tool(Story::chat(session_id)));
+    let last = log.append_all(0, &story.failed(Story::chat(session_id)));
+    project(&test.database, &log, last).await;
+
+    let to = story.time() + TimeDelta::seconds(1);
+    let usage = ledger::usage(&test.database, tenant_id, from, to).await.unwrap();
+    let expected =
+        ledger::Amounts { messages: 2, tokens_in: 206, tokens_out: 40, cost_usd: Decimal::new(492, 6) };
+    assert_eq!((usage.sessions, usage.total), (1, expected));
+    assert_eq!(usage.by_provider, [("vendor_a".to_owned(), expected)]);
+    assert_eq!(usage.by_agent, [(story.agent_id, expected)]);
+    assert_eq!(usage.by_channel, [(Channel::Chat, expected)]);
+    let none = ledger::usage(&test.database, tenant_id, to, to + TimeDelta::days(1)).await.unwrap();
+    assert_eq!(none, ledger::Usage::default());
+    let top = ledger::top_agents(&test.database, tenant_id, 5).await.unwrap();
+    assert_eq!(top, [(story.agent_id, expected)]);
+}
+
+#[tokio::test]
+async fn a_snapshot_never_goes_back() {
+    let test = TestDatabase::start().await;
+    let aggregate = Aggregate::session(TenantId::new(), SessionId::new());
+    assert_eq!(snapshots::load(&test.database, &aggregate).await.unwrap(), None);
+    let (old, new) = (serde_json::json!({"at": 1}), serde_json::json!({"at": 2, "odd": "\0"}));
+    snapshots::save(&test.database, &aggregate, 20, &new).await.unwrap();
+    snapshots::save(&test.database, &aggregate, 10, &old).await.unwrap();
+    assert_eq!(snapshots::load(&test.database, &aggregate).await.unwrap(), Some((20, new)));
+}

@@ -1,0 +1,90 @@
+//! A customer's program: JSON over HTTP.
+
+use reqwest::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+/// One API key at one address. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base_url: String,
+    key: String,
+}
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    pub fn text(&self, field: &str) -> &str {
+        self.body[field].as_str().unwrap_or_else(|| panic!("no text {field} in {}", self.body))
+    }
+
+    /// The problem's stable code.
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+}
+
+impl Client {
+    pub fn new(base_url: &str, key: &str) -> Self {
+        // reqwest is built without a default TLS provider; plain http needs one installed all the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().tcp_nodelay(true).build().unwrap();
+        Self { http, base_url: base_url.to_owned(), key: key.to_owned() }
+    }
+
+    /// The same with another key.
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base_url)
+    }
+
+    /// A request to be completed by the caller.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, self.url(path)).header("X-API-Key", &self.key)
+    }
+
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
+        read(request.send().await?).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path)).await.unwrap()
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(self.request(Method::POST, path).json(&body)).await.unwrap()
+    }
+
+    /// A new session with `agent_id`.
+    pub async fn session(&self, agent_id: &str) -> String {
+        let body = json!({ "agent_id": agent_id, "customer_id": "customer-1", "channel": "chat" });
+        let answer = self.post("/api/sessions", body).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+        answer.text("id").to_owned()
+    }
+
+    pub async fn say(&self, session: &str, content: &str) -> Answer {
+        self.post(&format!("/api/sessions/{session}/messages"), json!({ "content": content })).await
+    }
+}
+
+async fn read(response: Response) -> reqwest::Result<Answer> {
+    let (status, headers) = (response.status(), response.headers().clone());
+    let bytes = response.bytes().await?;
+    let body = serde_json::from_slice(&bytes)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+    Ok(Answer { status, headers, body })
+}

@@ -1,0 +1,1 @@
+//! The log read whole, and what must be true of it.

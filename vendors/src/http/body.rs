@@ -1,0 +1,140 @@
+//! Reading an answer without trusting its size.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::Response;
+
+use super::VendorError;
+
+/// An error answer up to this size is read to its end, so that its connection can be used again.
+const DRAINED_BYTES: u64 = 64 * 1024;
+/// And no longer than this: the status is known already, and a slow error must not become a timeout.
+const DRAIN_TIME: Duration = Duration::from_millis(200);
+
+/// An answer's body, with a limit on the sum of its bytes.
+pub(crate) struct Body {
+    response: Response,
+    read: usize,
+    limit_bytes: usize,
+}
+
+impl Body {
+    pub(crate) fn new(response: Response, limit_bytes: usize) -> Self {
+        Self { response, read: 0, limit_bytes }
+    }
+
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the body passes its limit.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, VendorError> {
+        let chunk = self.response.chunk().await.map_err(|error| VendorError::from_transport(&error))?;
+        if let Some(chunk) = &chunk {
+            self.read = self.read.saturating_add(chunk.len());
+            if self.read > self.limit_bytes {
+                return Err(VendorError::too_large(self.limit_bytes));
+            }
+        }
+        Ok(chunk)
+    }
+
+    /// The whole body. A body that came in one piece is not copied.
+    ///
+    /// # Errors
+    /// As for [`Body::chunk`]; a body that announces its excess is not read at all.
+    pub(crate) async fn whole(mut self) -> Result<Bytes, VendorError> {
+        if self.response.content_length().is_some_and(|length| length > self.limit_bytes as u64) {
+            return Err(VendorError::too_large(self.limit_bytes));
+        }
+        let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
+        let Some(second) = self.chunk().await? else { return Ok(first) };
+        let mut whole = Vec::with_capacity(2 * (first.len() + second.len()));
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&second);
+        while let Some(chunk) = self.chunk().await? {
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.into())
+    }
+
+    /// Reads what nobody needs, so that the connection returns to the pool; gives up on a large or slow body.
+    pub(crate) async fn drain(mut self) {
+        if self.response.content_length().is_some_and(|length| length <= DRAINED_BYTES) {
+            // Whether it worked makes no difference: the connection is either whole again or closed.
+            let _ = tokio::time::timeout(DRAIN_TIME, async { while let Ok(Some(_)) = self.chunk().await {} })
+                .await;
+        }
+    }
+}
+
+/// Cuts a stream of bytes into lines, whatever its pieces; `\n` and `\r\n` end a line.
+#[derive(Debug, Default)]
+pub(crate) struct LineSplitter {
+    buffer: Vec<u8>,
+    consumed: usize,
+    searched: usize,
+}
+
+impl LineSplitter {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        if self.consumed > 0 {
+            self.buffer.drain(..self.consumed);
+            self.searched -= self.consumed;
+            self.consumed = 0;
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole line without its end.
+    pub(crate) fn next_line(&mut self) -> Option<&[u8]> {
+        let Some(offset) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') else {
+            self.searched = self.buffer.len();
+            return None;
+        };
+        let start = self.consumed;
+        let end = self.searched + offset;
+        self.consumed = end + 1;
+        self.searched = end + 1;
+        let line = &self.buffer[start..end];
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+
+    /// What is left when the stream has ended without a last line end.
+    pub(crate) fn rest(&mut self) -> Option<&[u8]> {
+        let start = self.consumed;
+        self.consumed = self.buffer.len();
+        self.searched = self.consumed;
+        let line = &self.buffer[start..];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        (!line.is_empty()).then_some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LineSplitter;
+
+    const STREAM: &[u8] = b"event: a\r\ndata: 1\n\n\nlast";
+
+    fn lines(piece_bytes: usize) -> Vec<Vec<u8>> {
+        let mut splitter = LineSplitter::default();
+        let mut lines = Vec::new();
+        for piece in STREAM.chunks(piece_bytes) {
+            splitter.push(piece);
+            while let Some(line) = splitter.next_line() {
+                lines.push(line.to_vec());
+            }
+        }
+        lines.extend(splitter.rest().map(<[u8]>::to_vec));
+        lines
+    }
+
+    #[test]
+    fn lines_do_not_depend_on_how_the_stream_is_cut() {
+        let expected: [&[u8]; 5] = [b"event: a", b"data: 1", b"", b"", b"last"];
+        for piece_bytes in 1..=STREAM.len() {
+            assert_eq!(lines(piece_bytes), expected, "pieces of {piece_bytes}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The port to language models: a chat request in, a reply out, whichever vendor serves it.
+//!
+//! [`LlmVendors::complete`] is the one way in. It walks a fallback chain of [`Target`]s and tells an
+//! [`AttemptObserver`] of every request that it sent, so that every attempt can be recorded and billed.
+
+mod attempt;
+mod chain;
+mod config;
+mod estimate;
+mod message;
+mod observer;
+mod sink;
+mod vendor_a;
+mod vendor_b;
+mod vendors;
+mod wire;
+
+pub use chain::{ChainFailed, FailureKind};
+pub use config::{LlmConfig, LlmVendorConfig, LlmWire, VENDOR_A, VENDOR_B};
+pub use message::{ChatMessage, ChatReply, ChatRequest, ToolCall, ToolSpec, Usage};
+pub use observer::{AttemptObserver, AttemptOutcome, AttemptReport};
+pub use sink::{Delta, DeltaSink};
+pub use vendors::{ATTEMPT_DURATION_SECONDS, ATTEMPTS_TOTAL, Completed, LlmSetupError, LlmVendors, Target};

@@ -1,0 +1,232 @@
+//! VendorA's wire format: `POST /v1/generate`, bearer token, turns with calls beside their text, server-sent
+//! events. The format itself is described in `simulator/vendor_a.rs`.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::wire::{Piece, StreamDecoder, Wire, bad_json, json, secret_header};
+use super::{ChatMessage, ChatReply, ChatRequest, ToolCall, Usage};
+use crate::http::VendorError;
+
+pub(super) struct VendorA;
+
+impl Wire for VendorA {
+    fn path(&self, _streaming: bool) -> &'static str {
+        "/v1/generate"
+    }
+
+    fn credentials(&self, api_key: &SecretString) -> Result<(HeaderName, HeaderValue), VendorError> {
+        Ok((AUTHORIZATION, secret_header("Bearer ", api_key)?))
+    }
+
+    fn encode(&self, request: &ChatRequest, model: &str, streaming: bool) -> Result<Bytes, VendorError> {
+        json(&Request {
+            model,
+            system: &request.system,
+            turns: request.messages.iter().map(Turn::from).collect(),
+            tools: request
+                .tools
+                .iter()
+                .map(|tool| Tool {
+                    name: &tool.name,
+                    description: &tool.description,
+                    input_schema: &tool.parameters,
+                })
+                .collect(),
+            max_tokens: request.max_output_tokens,
+            stream: streaming,
+        })
+    }
+
+    fn decode(&self, body: &[u8]) -> Result<ChatReply, VendorError> {
+        let reply: Reply = serde_json::from_slice(body).map_err(|error| bad_json(&error))?;
+        Ok(ChatReply {
+            text: reply.text,
+            tool_calls: reply.calls.into_iter().map(ToolCall::from).collect(),
+            usage: reply.usage.into(),
+        })
+    }
+
+    fn stream_decoder(&self) -> Box<dyn StreamDecoder> {
+        Box::<Events>::default()
+    }
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    model: &'a str,
+    system: &'a str,
+    turns: Vec<Turn<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    stream: bool,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "role", rename_all = "snake_case")]
+enum Turn<'a> {
+    User {
+        text: &'a str,
+    },
+    Assistant {
+        text: &'a str,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        calls: Vec<CallOut<'a>>,
+    },
+    Tool {
+        call_id: &'a str,
+        tool: &'a str,
+        text: &'a str,
+        failed: bool,
+    },
+}
+
+impl<'a> From<&'a ChatMessage> for Turn<'a> {
+    fn from(message: &'a ChatMessage) -> Self {
+        match message {
+            ChatMessage::User { content } => Self::User { text: content },
+            ChatMessage::Assistant { content, tool_calls } => Self::Assistant {
+                text: content,
+                calls: tool_calls
+                    .iter()
+                    .map(|call| CallOut { id: &call.id, tool: &call.name, input: &call.arguments })
+                    .collect(),
+            },
+            ChatMessage::ToolResult { call_id, name, content, is_error } => {
+                Self::Tool { call_id, tool: name, text: content, failed: *is_error }
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct CallOut<'a> {
+    id: &'a str,
+    tool: &'a str,
+    input: &'a Value,
+}
+
+#[derive(Serialize)]
+struct Tool<'a> {
+    name: &'a str,
+    description: &'a str,
+    input_schema: &'a Value,
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    text: String,
+    #[serde(default)]
+    calls: Vec<Call>,
+    usage: Metered,
+}
+
+#[derive(Deserialize)]
+struct Call {
+    id: String,
+    tool: String,
+    input: Value,
+}
+
+impl From<Call> for ToolCall {
+    fn from(call: Call) -> Self {
+        Self { id: call.id, name: call.tool, arguments: call.input }
+    }
+}
+
+#[derive(Deserialize)]
+struct Metered {
+    input_tokens: u64,
+    output_tokens: u64,
+}
+
+impl From<Metered> for Usage {
+    fn from(metered: Metered) -> Self {
+        Self { tokens_in: metered.input_tokens, tokens_out: metered.output_tokens, estimated: false }
+    }
+}
+
+/// Gathers the fields of one server-sent event until its blank line.
+#[derive(Default)]
+struct Events {
+    event: String,
+    data: Vec<u8>,
+}
+
+impl StreamDecoder for Events {
+    fn line(&mut self, line: &[u8], reply: &mut ChatReply) -> Result<Piece, VendorError> {
+        if line.is_empty() {
+            let piece = self.dispatch(reply);
+            self.event.clear();
+            self.data.clear();
+            return piece;
+        }
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (field, value) = colon.map_or((line, &[][..]), |at| (&line[..at], &line[at + 1..]));
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match field {
+            b"event" => {
+                self.event.clear();
+                self.event.push_str(&String::from_utf8_lossy(value));
+            }
+            b"data" => {
+                if !self.data.is_empty() {
+                    self.data.push(b'\n');
+                }
+                self.data.extend_from_slice(value);
+            }
+            // A comment keeps the connection alive; the others belong to the format but not to us.
+            b"" | b"id" | b"retry" => {}
+            _ => return Err(VendorError::garbage("no server-sent event")),
+        }
+        Ok(Piece::Nothing)
+    }
+}
+
+impl Events {
+    fn dispatch(&self, reply: &mut ChatReply) -> Result<Piece, VendorError> {
+        #[derive(Deserialize)]
+        struct Text<'a> {
+            #[serde(borrow)]
+            text: Cow<'a, str>,
+        }
+        #[derive(Deserialize)]
+        struct End {
+            usage: Metered,
+        }
+
+        match self.event.as_str() {
+            "text" => {
+                let text = read::<Text>(&self.data)?.text;
+                reply.text.push_str(&text);
+                Ok(Piece::Text(text.into_owned()))
+            }
+            "call" => {
+                reply.tool_calls.push(read::<Call>(&self.data)?.into());
+                Ok(Piece::Call)
+            }
+            "end" => {
+                reply.usage = read::<End>(&self.data)?.usage.into();
+                Ok(Piece::End)
+            }
+            "error" => Err(VendorError::stream_error()),
+            // `start`, and events that a later version may add.
+            _ => Ok(Piece::Nothing),
+        }
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Result<T, VendorError> {
+    serde_json::from_slice(data).map_err(|error| bad_json(&error))
+}
+
+#[cfg(test)]
+#[path = "vendor_a_tests.rs"]
+mod tests;

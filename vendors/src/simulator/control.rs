@@ -1,0 +1,198 @@
+//! `/_control/{vendor}`: how a vendor behaves from the next request on.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{Simulator, VendorName};
+
+const MAX_LATENCY_MS: u64 = 600_000;
+const MAX_RETRY_AFTER_SECONDS: u64 = 86_400;
+
+/// A vendor's behaviour. `PUT` takes any of these fields and keeps the others.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Control {
+    /// The share of requests in mode `normal` that is answered with `status`, `0.0..=1.0`.
+    pub failure_rate: f64,
+    /// 400–599.
+    pub status: u16,
+    /// Waited before every answer.
+    pub latency_ms: u64,
+    pub mode: Mode,
+    /// Seconds, sent as `Retry-After` with every failure; `None` (JSON `null`) sends none.
+    pub retry_after: Option<u64>,
+}
+
+/// How answers look. Every mode but `normal` holds for every well-formed request, whatever the failure rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    Normal,
+    /// 200 with bytes that are not the vendor's format.
+    Garbage,
+    /// Accepts the request and never answers.
+    Stall,
+    /// Closes the connection in the middle of the answer.
+    Drop,
+    /// One token of a stream, or one byte of a whole answer, every second.
+    SlowDrip,
+}
+
+impl Mode {
+    const ALL: [Self; 5] = [Self::Normal, Self::Garbage, Self::Stall, Self::Drop, Self::SlowDrip];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Garbage => "garbage",
+            Self::Stall => "stall",
+            Self::Drop => "drop",
+            Self::SlowDrip => "slow_drip",
+        }
+    }
+}
+
+impl Control {
+    /// VendorA fails one request in ten.
+    pub const fn vendor_a() -> Self {
+        Self { failure_rate: 0.1, status: 500, latency_ms: 0, mode: Mode::Normal, retry_after: None }
+    }
+
+    /// VendorB is too busy for one request in ten.
+    pub const fn vendor_b() -> Self {
+        Self { failure_rate: 0.1, status: 429, latency_ms: 0, mode: Mode::Normal, retry_after: Some(1) }
+    }
+
+    /// The control with the given fields changed; all mistakes at once.
+    fn merged(mut self, changes: &Map<String, Value>) -> Result<Self, Vec<FieldError>> {
+        let mut errors = Vec::new();
+        for (field, value) in changes {
+            if let Err(message) = self.set(field, value) {
+                errors.push(FieldError { field: field.clone(), message });
+            }
+        }
+        if errors.is_empty() { Ok(self) } else { Err(errors) }
+    }
+
+    fn set(&mut self, field: &str, value: &Value) -> Result<(), String> {
+        match field {
+            "failure_rate" => {
+                let rate = value.as_f64().filter(|rate| (0.0..=1.0).contains(rate));
+                self.failure_rate = rate.ok_or("must be a number from 0 to 1")?;
+            }
+            "status" => {
+                let status = value.as_u64().and_then(|status| u16::try_from(status).ok());
+                self.status = status
+                    .filter(|status| (400..=599).contains(status))
+                    .ok_or("must be an HTTP status from 400 to 599")?;
+            }
+            "latency_ms" => self.latency_ms = whole(value, MAX_LATENCY_MS)?,
+            "mode" => {
+                let mode =
+                    value.as_str().and_then(|name| Mode::ALL.into_iter().find(|mode| mode.as_str() == name));
+                self.mode =
+                    mode.ok_or_else(|| format!("must be one of {}", Mode::ALL.map(Mode::as_str).join(", ")))?;
+            }
+            "retry_after" if value.is_null() => self.retry_after = None,
+            "retry_after" => self.retry_after = Some(whole(value, MAX_RETRY_AFTER_SECONDS)?),
+            _ => {
+                return Err(
+                    "unknown field; known are failure_rate, status, latency_ms, mode, retry_after".to_owned()
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn whole(value: &Value, most: u64) -> Result<u64, String> {
+    value
+        .as_u64()
+        .filter(|number| *number <= most)
+        .ok_or_else(|| format!("must be a whole number from 0 to {most}"))
+}
+
+#[derive(Debug, Serialize, PartialEq, Eq)]
+pub(super) struct FieldError {
+    field: String,
+    message: String,
+}
+
+/// Why `/_control` or `/_log` refused.
+pub(super) enum ControlError {
+    UnknownVendor(String),
+    NoObject,
+    Invalid(Vec<FieldError>),
+    BadQuery { field: &'static str, message: &'static str },
+}
+
+impl IntoResponse for ControlError {
+    fn into_response(self) -> Response {
+        let (status, code, message, errors) = match self {
+            Self::UnknownVendor(name) => (
+                StatusCode::NOT_FOUND,
+                "unknown_vendor",
+                format!("there is no vendor {name:?} here"),
+                json!([]),
+            ),
+            Self::NoObject => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_json",
+                "the body must be a JSON object".to_owned(),
+                json!([]),
+            ),
+            Self::Invalid(errors) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_control",
+                "nothing was changed".to_owned(),
+                json!(errors),
+            ),
+            Self::BadQuery { field, message } => {
+                let errors = json!([{"field": field, "message": message}]);
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", format!("{field} {message}"), errors)
+            }
+        };
+        (status, Json(json!({"error": {"code": code, "message": message, "errors": errors}}))).into_response()
+    }
+}
+
+pub(super) fn vendor(name: String) -> Result<VendorName, ControlError> {
+    VendorName::parse(&name).ok_or(ControlError::UnknownVendor(name))
+}
+
+pub(super) async fn show(
+    State(simulator): State<Arc<Simulator>>,
+    Path(name): Path<String>,
+) -> Result<Json<Control>, ControlError> {
+    let vendor = vendor(name)?;
+    Ok(Json(simulator.state().vendor(vendor).control))
+}
+
+pub(super) async fn merge(
+    State(simulator): State<Arc<Simulator>>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Json<Control>, ControlError> {
+    let vendor = vendor(name)?;
+    let changes: Map<String, Value> = serde_json::from_slice(&body).map_err(|_| ControlError::NoObject)?;
+    let mut state = simulator.state();
+    let control = &mut state.vendor(vendor).control;
+    *control = control.merged(&changes).map_err(ControlError::Invalid)?;
+    Ok(Json(*control))
+}
+
+pub(super) async fn reset(
+    State(simulator): State<Arc<Simulator>>,
+    Path(name): Path<String>,
+) -> Result<Json<Control>, ControlError> {
+    let vendor = vendor(name)?;
+    let control = simulator.initial_control(vendor);
+    simulator.state().vendor(vendor).control = control;
+    Ok(Json(control))
+}

@@ -1,0 +1,172 @@
+//! The brain that both vendors share: what it hears, and the order of its rules. The same request gets the
+//! same reply.
+//!
+//! 1. Results of tools that were called since the user last spoke are put into words.
+//! 2. Invoice numbers in the user's last message are looked up, if `invoice_lookup` is offered: one call
+//!    each, at once.
+//! 3. An offered tool whose name (one with `_` or `-`) the user says is called, with the JSON object in the
+//!    message.
+//! 4. Small talk: names, what was said before, greetings.
+//! 5. Anything else is acknowledged in the user's words.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value, json};
+
+use super::{count_tokens, invoices, small_talk};
+
+const INVOICE_TOOL: &str = "invoice_lookup";
+/// Characters of a tool's result that are repeated to the user.
+const REPEATED_CHARACTERS: usize = 300;
+
+/// What a vendor was told, in neither vendor's format.
+pub(super) struct Conversation<'a> {
+    pub(super) system: Cow<'a, str>,
+    pub(super) turns: Vec<Turn<'a>>,
+    /// Names of the tools on offer.
+    pub(super) tools: Vec<Cow<'a, str>>,
+}
+
+pub(super) enum Turn<'a> {
+    User(Cow<'a, str>),
+    Assistant { text: Cow<'a, str>, calls: Vec<PastCall<'a>> },
+    ToolResult { call_id: Cow<'a, str>, tool: Cow<'a, str>, text: Cow<'a, str>, failed: bool },
+}
+
+pub(super) struct PastCall<'a> {
+    pub(super) id: Cow<'a, str>,
+    pub(super) tool: Cow<'a, str>,
+    pub(super) arguments: Value,
+}
+
+/// What the brain says or wants done.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) text: String,
+    pub(super) calls: Vec<NewCall>,
+    /// The text was cut at the allowed number of tokens.
+    pub(super) cut: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct NewCall {
+    pub(super) tool: String,
+    pub(super) arguments: Value,
+}
+
+impl Conversation<'_> {
+    /// By the rule in the documentation of [`simulator`](super).
+    pub(super) fn tokens(&self) -> u64 {
+        let turns = self.turns.iter().map(|turn| match turn {
+            Turn::User(text) | Turn::ToolResult { text, .. } => count_tokens(text),
+            Turn::Assistant { text, calls } => {
+                let calls = calls.iter().map(|call| count_tokens(&call.arguments.to_string()));
+                count_tokens(text) + calls.sum::<u64>()
+            }
+        });
+        count_tokens(&self.system) + turns.sum::<u64>()
+    }
+
+    fn offers(&self, tool: &str) -> bool {
+        self.tools.iter().any(|offered| offered == tool)
+    }
+}
+
+impl Answer {
+    pub(super) fn tokens(&self) -> u64 {
+        let calls = self.calls.iter().map(|call| count_tokens(&call.arguments.to_string()));
+        count_tokens(&self.text) + calls.sum::<u64>()
+    }
+
+    /// The text in the pieces in which it streams: words.
+    pub(super) fn text_tokens(&self) -> impl Iterator<Item = &str> {
+        self.text.split_inclusive(' ')
+    }
+
+    fn say(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+}
+
+pub(super) fn answer(conversation: &Conversation<'_>, max_tokens: Option<u64>) -> Answer {
+    let mut answer = decide(conversation);
+    if let Some(max_tokens) = max_tokens
+        && count_tokens(&answer.text) > max_tokens
+    {
+        let most = usize::try_from(max_tokens.saturating_mul(4)).unwrap_or(usize::MAX);
+        answer.text = answer.text.chars().take(most).collect();
+        answer.cut = true;
+    }
+    answer
+}
+
+fn decide(conversation: &Conversation<'_>) -> Answer {
+    let last_user = conversation.turns.iter().rposition(|turn| matches!(turn, Turn::User(_)));
+    let Some(last_user) = last_user else { return Answer::say(small_talk::greeting(&conversation.system)) };
+    let Turn::User(message) = &conversation.turns[last_user] else { return Answer::default() };
+    let earlier: Vec<&str> = conversation.turns[..last_user]
+        .iter()
+        .filter_map(|turn| if let Turn::User(text) = turn { Some(&**text) } else { None })
+        .collect();
+
+    if let Some(text) = put_into_words(&conversation.turns[last_user + 1..]) {
+        return Answer::say(text);
+    }
+    let numbers = invoices::numbers(message);
+    if !numbers.is_empty() {
+        if !conversation.offers(INVOICE_TOOL) {
+            return Answer::say(format!(
+                "I cannot look up invoices, so I know nothing of {}.",
+                numbers.join(", ")
+            ));
+        }
+        let call =
+            |number| NewCall { tool: INVOICE_TOOL.to_owned(), arguments: json!({"invoice_id": number}) };
+        return Answer { calls: numbers.into_iter().map(call).collect(), ..Answer::default() };
+    }
+    if let Some(tool) = conversation.tools.iter().find(|tool| names_tool(message, tool)) {
+        let call = NewCall { tool: tool.to_string(), arguments: Value::Object(json_in(message)) };
+        return Answer { calls: vec![call], ..Answer::default() };
+    }
+    Answer::say(small_talk::reply(message, &earlier, &conversation.system))
+}
+
+/// One sentence per result; `None` when there are none.
+fn put_into_words(turns: &[Turn<'_>]) -> Option<String> {
+    let called = |wanted: &str| {
+        let calls = turns
+            .iter()
+            .flat_map(|turn| if let Turn::Assistant { calls, .. } = turn { &calls[..] } else { &[] });
+        calls.into_iter().find(|call| call.id == wanted)
+    };
+    let sentences = turns.iter().filter_map(|turn| {
+        let Turn::ToolResult { call_id, tool, text, failed } = turn else { return None };
+        let call = called(call_id);
+        let tool = call.map_or(&**tool, |call| &call.tool);
+        Some(if tool == INVOICE_TOOL {
+            let asked = call.and_then(|call| call.arguments.get("invoice_id")?.as_str());
+            invoices::sentence(asked, text, *failed)
+        } else {
+            let short: String = text.chars().take(REPEATED_CHARACTERS).collect();
+            let verb = if *failed { "failed" } else { "answered" };
+            format!("The tool {tool} {verb}: {short}")
+        })
+    });
+    sentences.reduce(|all, next| format!("{all} {next}"))
+}
+
+fn names_tool(message: &str, tool: &str) -> bool {
+    let is_name = |character: char| character.is_alphanumeric() || character == '_' || character == '-';
+    tool.contains(['_', '-']) && message.split(|character| !is_name(character)).any(|word| word == tool)
+}
+
+/// The JSON object between the first and the last brace of a text; empty when there is none.
+fn json_in(message: &str) -> Map<String, Value> {
+    let object =
+        message.find('{').zip(message.rfind('}')).and_then(|(first, last)| message.get(first..=last));
+    object.and_then(|object| serde_json::from_str(object).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "conversation_tests.rs"]
+mod tests;

@@ -1,0 +1,87 @@
+//! The ways in which an answer that is ready goes out, or does not.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use tokio_util::sync::CancellationToken;
+
+/// Neither JSON, nor server-sent events, nor text in UTF-8.
+const GARBAGE: &[u8] = b"<html>\xff\xfe upstream says {\"text\": nonsense\n\n\x00\x01]}\n";
+const DRIP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A well-formed answer.
+pub(super) struct Ready {
+    pub(super) content_type: &'static str,
+    /// One piece per token when it streams; else the whole answer.
+    pub(super) pieces: Vec<Bytes>,
+    pub(super) streaming: bool,
+}
+
+impl Ready {
+    pub(super) fn normal(self) -> Response {
+        let body = if self.streaming {
+            Body::from_stream(stream::iter(self.pieces.into_iter().map(Ok::<_, Infallible>)))
+        } else {
+            self.pieces.into_iter().next().unwrap_or_default().into()
+        };
+        respond(self.content_type, body)
+    }
+
+    pub(super) fn garbage(self) -> Response {
+        respond(self.content_type, GARBAGE.into())
+    }
+
+    /// Sends half of the answer, then breaks the connection. A whole answer has announced its full length
+    /// before.
+    pub(super) fn dropped(self) -> Response {
+        let whole_bytes: usize = self.pieces.iter().map(Bytes::len).sum();
+        let streaming = self.streaming;
+        let content_type = self.content_type;
+        let mut half = self.bytes_or_tokens();
+        half.truncate(half.len() / 2);
+        let pieces = stream::unfold(half.into_iter(), |mut pieces| async {
+            // Pausing lets the server flush what it has; it would discard it together with the connection.
+            tokio::task::yield_now().await;
+            let piece = pieces.next().ok_or_else(|| std::io::Error::other("told to drop the connection"));
+            Some((piece, pieces))
+        });
+        let mut response = respond(content_type, Body::from_stream(pieces));
+        if !streaming {
+            response.headers_mut().insert(header::CONTENT_LENGTH, whole_bytes.into());
+        }
+        response
+    }
+
+    pub(super) fn slow_drip(self, shutdown: CancellationToken) -> Response {
+        let content_type = self.content_type;
+        respond(content_type, Body::from_stream(drip(self.bytes_or_tokens(), shutdown)))
+    }
+
+    fn bytes_or_tokens(self) -> Vec<Bytes> {
+        if self.streaming {
+            return self.pieces;
+        }
+        self.pieces.iter().flat_map(|whole| (0..whole.len()).map(|at| whole.slice(at..=at))).collect()
+    }
+}
+
+fn drip(pieces: Vec<Bytes>, shutdown: CancellationToken) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let pieces = pieces.into_iter();
+    stream::unfold((pieces, shutdown, Duration::ZERO), |(mut pieces, shutdown, wait)| async move {
+        let piece = pieces.next()?;
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = shutdown.cancelled() => return None,
+        }
+        Some((Ok(piece), (pieces, shutdown, DRIP_INTERVAL)))
+    })
+}
+
+fn respond(content_type: &'static str, body: Body) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], body).into_response()
+}

@@ -1,0 +1,14 @@
+//! The language model port against the built-in vendors, over real HTTP on the loopback interface.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod support;
+
+mod adapters;
+mod cancel;
+mod control;
+mod determinism;
+mod failures;
+mod hostile;
+mod resilience;
+mod streaming;

@@ -1,0 +1,108 @@
+//! Hands: what VocalBridge does about events. One folder per consumer.
+//!
+//! Each worker runs in the loop of [`nats::consume`], may be handed an event twice, and appends its result before the
+//! delivery is acknowledged. This crate must never answer a client or write a table: it reads the log and the
+//! projections' queries, calls vendors, and appends.
+//!
+//! Start with [`turns`] (the brain: one message to one reply), then [`tools`] (the hands).
+
+mod agents;
+mod sessions;
+pub mod tools;
+pub mod turns;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::PriceBook;
+use events::Clock;
+use nats::consume::Limits;
+use nats::{Failure, Nats};
+use projections::{Database, Keyring, Progress};
+use vendors::llm::LlmVendors;
+
+pub use agents::Agents;
+pub use sessions::Sessions;
+
+/// What cli decides for all workers.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub prices: PriceBook,
+    /// The model asked of a vendor when the agent names none, by provider.
+    pub default_models: BTreeMap<String, String>,
+    pub limits: Limits,
+    /// How often the model may ask for tools in one turn.
+    pub max_tool_rounds: u32,
+    /// How long a turn waits for its tools before it goes on without them.
+    pub tool_timeout: Duration,
+}
+
+/// Limits of one worker process.
+pub const DEFAULT_LIMITS: Limits = Limits {
+    // Wide enough to see every tenant behind one tenant's flood.
+    held: 4_096,
+    running: 1_024,
+    running_per_tenant: 256,
+    drain: Duration::from_secs(6),
+};
+pub const DEFAULT_MAX_TOOL_ROUNDS: u32 = 8;
+pub const DEFAULT_TOOL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Everything the workers of one process share. Cheap to clone.
+#[derive(Clone)]
+pub struct Workers {
+    pub nats: Nats,
+    pub database: Database,
+    pub keyring: Keyring,
+    pub clock: Clock,
+    pub vendors: Arc<LlmVendors>,
+    pub config: Arc<Config>,
+    /// `host:pid`, as events show it.
+    pub worker_id: String,
+    sessions: Sessions,
+    agents: Agents,
+}
+
+/// What the workers of a process read and write through.
+pub struct Connections {
+    pub nats: Nats,
+    pub database: Database,
+    pub keyring: Keyring,
+}
+
+impl Workers {
+    pub fn new(
+        connections: Connections,
+        progress: &Progress,
+        clock: Clock,
+        vendors: Arc<LlmVendors>,
+        config: Config,
+        worker_id: String,
+    ) -> Self {
+        let Connections { nats, database, keyring } = connections;
+        let sessions = Sessions::new(nats.log.clone(), database.clone());
+        let agents = Agents::new(database.clone(), progress.config_changes());
+        Self { nats, database, keyring, clock, vendors, config: Arc::new(config), worker_id, sessions, agents }
+    }
+
+    /// The `actor` of what a worker does.
+    fn actor(&self, role: &str) -> String {
+        format!("worker:{role}@{}", self.worker_id)
+    }
+}
+
+/// What failed is away and will come back.
+fn away(error: impl std::error::Error) -> Failure {
+    Failure::Retry { after: None, reason: with_sources(&error) }
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}

@@ -1,0 +1,53 @@
+//! `invoice_lookup`: the tenant's own invoices, and nobody else's.
+
+use events::TenantId;
+use projections::configuration;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use vendors::llm::ToolSpec;
+
+use super::ToolError;
+use crate::{Workers, away};
+
+pub(super) const NAME: &str = "invoice_lookup";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    invoice_id: String,
+}
+
+pub(super) fn spec() -> ToolSpec {
+    ToolSpec {
+        name: NAME.to_owned(),
+        description: "Looks up one of the company's invoices by its number: amount, currency, status, description."
+            .to_owned(),
+        parameters: json!({
+            "type": "object",
+            "properties": {
+                "invoice_id": { "type": "string", "description": "The invoice's number, such as INV-TC-001" }
+            },
+            "required": ["invoice_id"],
+            "additionalProperties": false
+        }),
+    }
+}
+
+pub(super) async fn run(workers: &Workers, tenant_id: TenantId, arguments: &Value) -> Result<Value, ToolError> {
+    let Arguments { invoice_id } = serde_json::from_value(arguments.clone())
+        .map_err(|error| ToolError::Refused(format!("the arguments do not fit: {error}")))?;
+    let number = invoice_id.trim().to_ascii_uppercase();
+    let found = configuration::invoice(&workers.database, tenant_id, &number)
+        .await
+        .map_err(|error| ToolError::Away(away(error)))?;
+    match found {
+        Some(invoice) => Ok(json!({
+            "invoice_id": invoice.number,
+            "amount": format!("{:.2}", invoice.amount),
+            "currency": invoice.currency,
+            "status": invoice.status.as_str(),
+            "description": invoice.description,
+        })),
+        None => Err(ToolError::Refused(format!("there is no invoice {number}"))),
+    }
+}

@@ -1,0 +1,120 @@
+//! The hands: runs the tools that a model asked for, one consumer for all of them.
+//!
+//! A tool may run twice when a worker dies in between; its first result counts.
+
+mod invoice_lookup;
+
+use std::sync::Arc;
+
+use events::session::{ToolCompleted, ToolRequested, ToolStatus};
+use events::{Cause, Event, EventId, Payload, TenantId};
+use nats::consume::{self, Delivery};
+use nats::topology::TOOLS;
+use nats::{Expect, Failure, Handler};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use vendors::llm::ToolSpec;
+
+use crate::{Workers, away};
+
+const SOURCE: &str = "vocalbridge/tools";
+
+/// Why a tool has no result.
+enum ToolError {
+    /// The model is told and may try something else.
+    Refused(String),
+    /// What the tool needs is away; it is run again.
+    Away(Failure),
+}
+
+/// The names of all tools there are.
+pub const NAMES: [&str; 1] = [invoice_lookup::NAME];
+
+/// What the model is told of the tools `enabled` for its agent.
+pub(crate) fn specs(enabled: &[String]) -> Vec<ToolSpec> {
+    enabled.iter().filter(|name| *name == invoice_lookup::NAME).map(|_| invoice_lookup::spec()).collect()
+}
+
+async fn run_tool(workers: &Workers, tenant_id: TenantId, name: &str, arguments: &Value) -> Result<Value, ToolError> {
+    match name {
+        invoice_lookup::NAME => invoice_lookup::run(workers, tenant_id, arguments).await,
+        _ => Err(ToolError::Refused(format!("there is no tool {name:?}"))),
+    }
+}
+
+/// Runs the tool worker until `shutdown`, then finishes what it holds.
+pub async fn run(workers: Workers, shutdown: CancellationToken) {
+    let (log, clock, limits) = (workers.nats.log.clone(), workers.clock.clone(), workers.config.limits);
+    consume::run(log, clock, TOOLS, limits, Arc::new(Tools { workers }), shutdown).await;
+}
+
+struct Tools {
+    workers: Workers,
+}
+
+impl Handler for Tools {
+    async fn handle(&self, delivery: &Delivery) -> Result<(), Failure> {
+        let event = &delivery.recorded.event;
+        let Payload::ToolRequested(requested) = &event.payload else {
+            return Err(Failure::Fatal { reason: "this is no tool request".to_owned() });
+        };
+        let (tenant_id, arguments) = (event.envelope.aggregate.tenant_id, &requested.arguments);
+        let opened = self.workers.keyring.open(tenant_id, event.envelope.id, arguments).await.map_err(away)?;
+        let arguments = opened.unwrap_or_else(|| "null".to_owned());
+        let started = Instant::now();
+        let result = match serde_json::from_str(&arguments) {
+            Ok(parsed) => run_tool(&self.workers, tenant_id, &requested.name, &parsed).await,
+            Err(error) => Err(ToolError::Refused(format!("the arguments are not JSON: {error}"))),
+        };
+        let (status, result) = match result {
+            Ok(result) => (ToolStatus::Ok, result),
+            Err(ToolError::Refused(reason)) => (ToolStatus::Error, json!({ "error": reason })),
+            Err(ToolError::Away(failure)) => return Err(failure),
+        };
+        let latency_ms = started.elapsed().as_millis() as u64;
+        self.complete(event, requested, &arguments, status, &result, latency_ms).await
+    }
+
+    async fn give_up(&self, delivery: &Delivery, _reason: &str) -> Result<(), Failure> {
+        let event = &delivery.recorded.event;
+        let Payload::ToolRequested(requested) = &event.payload else { return Ok(()) };
+        let result = json!({ "error": "the tool failed" });
+        self.complete(event, requested, "null", ToolStatus::Error, &result, 0).await
+    }
+}
+
+impl Tools {
+    async fn complete(
+        &self,
+        event: &Event,
+        requested: &ToolRequested,
+        arguments: &str,
+        status: ToolStatus,
+        result: &Value,
+        latency_ms: u64,
+    ) -> Result<(), Failure> {
+        let aggregate = event.envelope.aggregate;
+        let (tenant_id, key_id) = (aggregate.tenant_id, requested.arguments.key_id);
+        // One id per call: a second run of the same call is recognised as a duplicate.
+        let id = EventId(Uuid::new_v5(&requested.tool_call_id.0, b"completed"));
+        let seal = |text: String| async move { self.workers.keyring.seal(tenant_id, key_id, id, &text).await.map_err(away) };
+        let completed = ToolCompleted {
+            turn_id: requested.turn_id,
+            job_id: requested.job_id,
+            agent_id: requested.agent_id,
+            tool_call_id: requested.tool_call_id,
+            name: requested.name.clone(),
+            arguments: seal(arguments.to_owned()).await?,
+            status,
+            result: seal(result.to_string()).await?,
+            latency_ms,
+        };
+        let cause = Cause::by(event, &self.workers.actor("tools"));
+        let completed = Event::new(id, self.workers.clock.now(), SOURCE, aggregate, &cause, completed);
+        let position = self.workers.nats.log.append(&completed, Expect::Anything).await.map_err(away)?;
+        let _ = self.workers.nats.live.happened(requested.job_id, &completed, position).await;
+        Ok(())
+    }
+}

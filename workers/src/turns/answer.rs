@@ -1,0 +1,119 @@
+//! One claimed turn: ask the model, run what it asks for, until it has answered.
+
+use domain::Session;
+use events::session::FailureCode;
+use nats::Failure;
+use nats::live::{Delta, Live};
+use projections::configuration::AgentRecord;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use vendors::llm::{ChainFailed, Completed, DeltaSink, FailureKind, Target};
+
+use super::attempts::Attempts;
+use super::{Claimed, conversation, ending, tool_round};
+use crate::{Workers, away};
+
+/// Deltas on their way to the live subject; when full the vendor's stream waits.
+const DELTAS_IN_FLIGHT: usize = 64;
+
+/// Takes the turn to its terminal event and gives the session back as it then stands.
+pub(super) async fn answer(workers: &Workers, mut claimed: Claimed) -> Result<Session, Failure> {
+    let mut attempts = Attempts::resume(workers, &claimed).await?;
+    if claimed.session.ended {
+        let detail = "the session was ended before this message's turn came";
+        return ending::fail(workers, claimed, attempts, FailureCode::SessionEnded, detail).await;
+    }
+    let Some(opened) = claimed.session.opened.clone() else {
+        return Err(Failure::Fatal { reason: "the session has no beginning".to_owned() });
+    };
+    let tenant_id = claimed.aggregate.tenant_id;
+    let found = workers.agents.get(tenant_id, opened.agent_id, claimed.message.agent_version).await.map_err(away)?;
+    let Some(agent) = found.filter(|agent| agent.settings.is_active) else {
+        let detail = "the agent was deleted or switched off";
+        return ending::fail(workers, claimed, attempts, FailureCode::AgentUnavailable, detail).await;
+    };
+    let chain = chain(workers, &agent);
+    loop {
+        let rounds = tool_round::rounds(&claimed);
+        let may_use_tools = rounds < workers.config.max_tool_rounds;
+        let request = conversation::request(workers, &claimed, &agent, may_use_tools).await?;
+        match ask(workers, &claimed, &chain, &request, &mut attempts).await {
+            Ok(completed) if !completed.reply.tool_calls.is_empty() && may_use_tools => {
+                match tool_round::run(workers, &mut claimed, completed.reply, rounds + 1).await? {
+                    tool_round::Went::On => {}
+                    tool_round::Went::ShutOut => return Err(attempts.shut_out().await),
+                }
+            }
+            Ok(completed) => return ending::reply(workers, claimed, attempts, completed).await,
+            Err(failed) => {
+                let code = match failed.kind {
+                    FailureKind::TimedOut => FailureCode::VendorTimeout,
+                    FailureKind::Cancelled => FailureCode::Cancelled,
+                    FailureKind::Failed | FailureKind::NoVendor { .. } => FailureCode::VendorFailed,
+                };
+                return ending::fail(workers, claimed, attempts, code, &failed.detail).await;
+            }
+        }
+    }
+}
+
+async fn ask(
+    workers: &Workers,
+    claimed: &Claimed,
+    chain: &[Target],
+    request: &vendors::llm::ChatRequest,
+    attempts: &mut Attempts<'_>,
+) -> Result<Completed, ChainFailed> {
+    let first = attempts.count() + 1;
+    // A turn is not cancelled by a shutdown: it finishes within the drain, or another worker takes it over.
+    let cancel = CancellationToken::new();
+    if !claimed.message.stream {
+        return workers.vendors.complete(chain, request, None, first, attempts, &cancel).await;
+    }
+    let (sink, deltas) = DeltaSink::channel(DELTAS_IN_FLIGHT);
+    let forward = forward(workers.nats.live.clone(), claimed.message.job_id, deltas);
+    let complete = async {
+        let completed = workers.vendors.complete(chain, request, Some(&sink), first, attempts, &cancel).await;
+        drop(sink);
+        completed
+    };
+    // All words are on their way before the terminal event follows them on the same connection.
+    let (completed, ()) = tokio::join!(complete, forward);
+    completed
+}
+
+/// Passes deltas on, several at once when they come faster than they can be sent.
+async fn forward(live: Live, job_id: events::JobId, mut deltas: mpsc::Receiver<vendors::llm::Delta>) {
+    let mut next = deltas.recv().await;
+    while let Some(first) = next.take() {
+        let mut delta = Delta { attempt: first.attempt, text: first.text };
+        while let Ok(more) = deltas.try_recv() {
+            if more.attempt == delta.attempt {
+                delta.text.push_str(&more.text);
+            } else {
+                next = Some(more);
+                break;
+            }
+        }
+        // Nobody to tell: the words are in the reply all the same.
+        let _ = live.delta(job_id, &delta).await;
+        if next.is_none() {
+            next = deltas.recv().await;
+        }
+    }
+}
+
+/// Whom to ask, in order: the agent's vendor and model, then its fallbacks with their own models.
+fn chain(workers: &Workers, agent: &AgentRecord) -> Vec<Target> {
+    let settings = &agent.settings;
+    let default_model = |provider: &str| workers.config.default_models.get(provider).cloned().unwrap_or_default();
+    let primary = Target {
+        provider: settings.primary_provider.clone(),
+        model: settings.llm_model.clone().unwrap_or_else(|| default_model(&settings.primary_provider)),
+    };
+    let fallbacks = settings
+        .fallbacks
+        .iter()
+        .map(|provider| Target { provider: provider.clone(), model: default_model(provider) });
+    std::iter::once(primary).chain(fallbacks).collect()
+}

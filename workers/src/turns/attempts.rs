@@ -1,0 +1,121 @@
+//! Every vendor request of a turn: recorded as a fact at once, and kept for the message's bill.
+
+use events::session::{AttemptOutcome, BilledAttempt, VendorAttempted};
+use events::{Aggregate, AgentId, Event, EventId, Payload};
+use nats::{Expect, Failure, PendingAppend};
+use vendors::llm::{AttemptObserver, AttemptReport};
+
+use super::{Claimed, SOURCE};
+use crate::{Workers, away};
+
+/// The attempts of one turn, those of workers before this one included.
+pub(super) struct Attempts<'a> {
+    workers: &'a Workers,
+    facts: Aggregate,
+    /// What a new fact is made from.
+    turn_id: events::TurnId,
+    job_id: events::JobId,
+    agent_id: AgentId,
+    cause: events::Cause,
+    pub billed: Vec<BilledAttempt>,
+    pending: Vec<PendingAppend>,
+}
+
+impl<'a> Attempts<'a> {
+    /// None yet; or, when the turn was taken over, those that a dead worker recorded.
+    pub(super) async fn resume(workers: &'a Workers, claimed: &Claimed) -> Result<Self, Failure> {
+        let facts = Aggregate::session_facts(claimed.aggregate.tenant_id, claimed.session_id());
+        let mut billed = Vec::new();
+        if claimed.attempt > 1 {
+            let recorded = workers.nats.log.read(&facts, claimed.message.sequence).await.map_err(away)?;
+            billed.extend(recorded.into_iter().filter_map(|fact| match fact.event.payload {
+                Payload::VendorAttempted(attempt) if attempt.turn_id == claimed.turn_id => {
+                    Some(line(fact.event.envelope.id, &attempt))
+                }
+                _ => None,
+            }));
+        }
+        Ok(Self {
+            workers,
+            facts,
+            turn_id: claimed.turn_id,
+            job_id: claimed.message.job_id,
+            agent_id: claimed.session.opened.as_ref().map_or_else(AgentId::new, |opened| opened.agent_id),
+            cause: claimed.cause.clone(),
+            billed,
+            pending: Vec::new(),
+        })
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.billed.len() as u32
+    }
+
+    /// Waits until every fact stands in the log.
+    pub(super) async fn settle(&mut self) -> Result<(), Failure> {
+        for pending in self.pending.drain(..) {
+            pending.acknowledged().await.map_err(away)?;
+        }
+        Ok(())
+    }
+
+    /// Another worker has taken the turn: our facts are still true, our result is not wanted.
+    pub(super) async fn shut_out(mut self) -> Failure {
+        match self.settle().await {
+            Ok(()) => Failure::Stale,
+            Err(failure) => failure,
+        }
+    }
+}
+
+impl AttemptObserver for Attempts<'_> {
+    /// Sends the fact without waiting for its acknowledgement: [`Attempts::settle`] does, before the turn ends.
+    async fn attempted(&mut self, report: AttemptReport) {
+        let usage = report.usage;
+        let metered =
+            self.workers.config.prices.meter(&report.provider, usage.tokens_in, usage.tokens_out, usage.estimated);
+        let attempt = VendorAttempted {
+            turn_id: self.turn_id,
+            job_id: self.job_id,
+            agent_id: self.agent_id,
+            provider: report.provider,
+            model: report.model,
+            number: report.number,
+            outcome: outcome(report.outcome),
+            error_code: report.error_code.map(|code| code.as_str().to_string()),
+            error: report.error,
+            status: report.status,
+            started_at: report.started_at,
+            latency_ms: millis(report.latency),
+            first_token_ms: report.first_token.map(millis),
+            metered,
+        };
+        let id = EventId(report.attempt_id);
+        self.billed.push(line(id, &attempt));
+        let event = Event::new(id, self.workers.clock.now(), SOURCE, self.facts, &self.cause, attempt);
+        self.pending.push(self.workers.nats.log.send(&event, Expect::Anything).await);
+    }
+}
+
+fn line(attempt_id: EventId, attempt: &VendorAttempted) -> BilledAttempt {
+    BilledAttempt {
+        attempt_id,
+        provider: attempt.provider.clone(),
+        model: attempt.model.clone(),
+        outcome: attempt.outcome,
+        metered: attempt.metered.clone(),
+    }
+}
+
+fn outcome(outcome: vendors::llm::AttemptOutcome) -> AttemptOutcome {
+    match outcome {
+        vendors::llm::AttemptOutcome::Succeeded => AttemptOutcome::Succeeded,
+        vendors::llm::AttemptOutcome::Failed => AttemptOutcome::Failed,
+        vendors::llm::AttemptOutcome::TimedOut => AttemptOutcome::TimedOut,
+        vendors::llm::AttemptOutcome::Cancelled => AttemptOutcome::Cancelled,
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,79 @@
+//! What the model is told: the agent's prompt, the past, the message, and the tools that ran in this turn.
+
+use domain::Line;
+use domain::session::Words;
+use events::TenantId;
+use events::session::ToolStatus;
+use nats::Failure;
+use projections::configuration::AgentRecord;
+use vendors::llm::{ChatMessage, ChatRequest, ToolCall};
+
+use super::Claimed;
+use crate::{Workers, away, tools};
+
+/// Stands where a customer's words were before their key was dropped.
+const ERASED: &str = "[erased]";
+
+pub(super) async fn request(
+    workers: &Workers,
+    claimed: &Claimed,
+    agent: &AgentRecord,
+    may_use_tools: bool,
+) -> Result<ChatRequest, Failure> {
+    let tenant_id = claimed.aggregate.tenant_id;
+    let mut messages = Vec::with_capacity(claimed.session.history.len() + 1);
+    for line in &claimed.session.history {
+        messages.push(match line {
+            Line::Customer(words) => ChatMessage::User { content: open(workers, tenant_id, words).await? },
+            Line::Assistant(words) => {
+                ChatMessage::Assistant { content: open(workers, tenant_id, words).await?, tool_calls: vec![] }
+            }
+        });
+    }
+    messages.push(ChatMessage::User { content: open(workers, tenant_id, &claimed.message.words).await? });
+    tool_rounds(workers, claimed, &mut messages).await?;
+    let tools = if may_use_tools { tools::specs(&agent.settings.tools_enabled) } else { vec![] };
+    Ok(ChatRequest {
+        model: String::new(),
+        system: agent.settings.system_prompt.clone(),
+        messages,
+        tools,
+        max_output_tokens: None,
+    })
+}
+
+/// The calls of each round in one assistant message, then their results in the same order.
+async fn tool_rounds(workers: &Workers, claimed: &Claimed, messages: &mut Vec<ChatMessage>) -> Result<(), Failure> {
+    let tenant_id = claimed.aggregate.tenant_id;
+    let calls = claimed.session.turn.as_ref().map(|turn| turn.tools.as_slice()).unwrap_or_default();
+    for round in calls.chunk_by(|one, next| one.round == next.round) {
+        let (mut said, mut tool_calls, mut results) = (String::new(), Vec::new(), Vec::new());
+        for call in round {
+            if let Some(words) = &call.said {
+                said = open(workers, tenant_id, words).await?;
+            }
+            let arguments = open(workers, tenant_id, &call.arguments).await?;
+            tool_calls.push(ToolCall {
+                id: call.vendor_call_id.clone(),
+                name: call.name.clone(),
+                arguments: serde_json::from_str(&arguments).unwrap_or_default(),
+            });
+            if let Some((status, words)) = &call.result {
+                results.push(ChatMessage::ToolResult {
+                    call_id: call.vendor_call_id.clone(),
+                    name: call.name.clone(),
+                    content: open(workers, tenant_id, words).await?,
+                    is_error: *status == ToolStatus::Error,
+                });
+            }
+        }
+        messages.push(ChatMessage::Assistant { content: said, tool_calls });
+        messages.append(&mut results);
+    }
+    Ok(())
+}
+
+async fn open(workers: &Workers, tenant_id: TenantId, words: &Words) -> Result<String, Failure> {
+    let opened = workers.keyring.open(tenant_id, words.event_id, &words.sealed).await.map_err(away)?;
+    Ok(opened.unwrap_or_else(|| ERASED.to_owned()))
+}

@@ -1,0 +1,132 @@
+//! The brain: takes a customer's message to its one terminal event.
+//!
+//! [`Turns::handle`] claims the session (compare-and-set), [`answer`] asks vendors and tools until there is a reply or
+//! none is to be had, [`ending`] appends the terminal event and tells whoever waits. A worker stays with a session until
+//! nothing is pending, and only then lets its delivery go.
+
+mod answer;
+mod attempts;
+mod conversation;
+mod ending;
+mod tool_round;
+
+use std::sync::Arc;
+
+use domain::{Claim, Held, Pending, Session, Turn};
+use events::session::TurnStarted;
+use events::{Aggregate, Cause, Event, EventId, Payload, SessionId, TurnId};
+use nats::consume::{self, Delivery};
+use nats::topology::TURNS;
+use nats::{AppendError, Expect, Failure, Handler};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Workers, away};
+
+const SOURCE: &str = "vocalbridge/turns";
+
+/// Runs the turn worker until `shutdown`, then finishes what it holds.
+pub async fn run(workers: Workers, shutdown: CancellationToken) {
+    let (log, clock, limits) = (workers.nats.log.clone(), workers.clock.clone(), workers.config.limits);
+    consume::run(log, clock, TURNS, limits, Arc::new(Turns { workers }), shutdown).await;
+}
+
+struct Turns {
+    workers: Workers,
+}
+
+/// A turn this worker has claimed, and all it knows of it.
+struct Claimed {
+    aggregate: Aggregate,
+    session: Session,
+    message: Pending,
+    turn_id: TurnId,
+    attempt: u32,
+    /// Everything done in this turn is caused by this.
+    cause: Cause,
+}
+
+impl Claimed {
+    fn session_id(&self) -> SessionId {
+        SessionId(self.aggregate.id)
+    }
+
+    /// A new event of this turn.
+    fn event(&self, workers: &Workers, payload: impl Into<Payload>) -> Event {
+        self.event_with(workers, EventId::new(), payload)
+    }
+
+    fn event_with(&self, workers: &Workers, id: EventId, payload: impl Into<Payload>) -> Event {
+        Event::new(id, workers.clock.now(), SOURCE, self.aggregate, &self.cause, payload)
+    }
+}
+
+impl Handler for Turns {
+    async fn handle(&self, delivery: &Delivery) -> Result<(), Failure> {
+        let aggregate = delivery.recorded.event.envelope.aggregate;
+        let held = Held { sequence: delivery.recorded.position.sequence, generation: delivery.generation };
+        let sessions = &self.workers.sessions;
+        let mut session = sessions.load_to(&aggregate, held.sequence).await.map_err(away)?;
+        loop {
+            let (message, before) = match session.claim(held) {
+                Claim::Nothing | Claim::LeaveToHolder => {
+                    sessions.keep(aggregate, session);
+                    return Ok(());
+                }
+                Claim::Stale => return Err(Failure::Stale),
+                Claim::Start(message) => (message, None),
+                Claim::TakeOver(message, turn) => (message, Some(turn)),
+            };
+            let Some(claimed) = self.claim(aggregate, &mut session, message, before, held).await? else {
+                continue;
+            };
+            session = answer::answer(&self.workers, claimed).await?;
+        }
+    }
+
+    async fn give_up(&self, delivery: &Delivery, reason: &str) -> Result<(), Failure> {
+        ending::give_up(&self.workers, delivery, reason).await
+    }
+}
+
+impl Turns {
+    /// Appends the claim. `None`: the session went on meanwhile; `session` is up to date and the caller decides again.
+    async fn claim(
+        &self,
+        aggregate: Aggregate,
+        session: &mut Session,
+        message: Pending,
+        before: Option<Turn>,
+        held: Held,
+    ) -> Result<Option<Claimed>, Failure> {
+        let cause = Cause {
+            origin: message.origin(&self.workers.actor("turns")),
+            causation_id: Some(message.words.event_id),
+        };
+        let turn_id = before.as_ref().map_or_else(TurnId::new, |turn| turn.turn_id);
+        let attempt = before.map_or(1, |turn| turn.attempt + 1);
+        let started = TurnStarted {
+            turn_id,
+            job_id: message.job_id,
+            message_id: message.message_id,
+            worker_id: self.workers.worker_id.clone(),
+            agent_version: message.agent_version,
+            attempt,
+            held_sequence: held.sequence,
+            held_generation: held.generation,
+        };
+        let mut claimed = Claimed { aggregate, session: Session::default(), message, turn_id, attempt, cause };
+        let event = claimed.event(&self.workers, started);
+        match self.workers.nats.log.append(&event, Expect::Last(session.last_sequence)).await {
+            Ok(position) => {
+                session.evolve(&events::Recorded { position, event });
+                claimed.session = std::mem::take(session);
+                Ok(Some(claimed))
+            }
+            Err(AppendError::Conflict { .. }) => {
+                self.workers.sessions.catch_up(&aggregate, session).await.map_err(away)?;
+                Ok(None)
+            }
+            Err(error) => Err(away(error)),
+        }
+    }
+}
