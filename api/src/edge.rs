@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -17,12 +18,15 @@ use crate::trace::{CORRELATION_HEADER, TRACEPARENT_HEADER, Trace};
 pub(crate) const REQUESTS: &str = "vocalbridge_http_requests_total";
 pub(crate) const DURATION: &str = "vocalbridge_http_request_duration_seconds";
 const UNMATCHED: &str = "unmatched";
+/// Bodies up to this size are taken off the connection even when nobody wants them.
+const UNREAD_BYTES: u64 = 8 * 1_024;
 
 pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = name_of(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let trace = Arc::new(Trace::of(request.headers()));
+    let has_large_body = has_large_body(request.headers());
     request.extensions_mut().insert(trace.clone());
 
     // A handler that panics takes only its own request with it.
@@ -38,11 +42,21 @@ pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
             response.headers_mut().insert(name, value);
         }
     }
+    // Perhaps it was refused with its body unread: then the connection is of no more use, and the client must know.
+    if has_large_body && !response.status().is_success() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 
     let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
     record(method, route, response.status(), started.elapsed());
     log(method, route, response.status(), started.elapsed(), &trace, problem.as_ref());
     response
+}
+
+/// Larger than what is read in passing, or of a length that nobody knows.
+fn has_large_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length > UNREAD_BYTES)
 }
 
 fn record(method: &'static str, route: &str, status: StatusCode, duration: Duration) {

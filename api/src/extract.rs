@@ -5,10 +5,10 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, Uri, header};
 use bytes::Bytes;
 use events::TenantId;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use uuid::Uuid;
 
 use crate::App;
@@ -34,15 +34,15 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
 pub(crate) struct Posted<T> {
     pub body: T,
     pub headers: HeaderMap,
-    path: String,
+    uri: Uri,
     raw: Bytes,
 }
 
 impl<T> Posted<T> {
     /// The request's ids, time and secret: new ones, or those of the same request before.
     pub(crate) async fn claim(&self, app: &App, tenant_id: TenantId, makes: Makes) -> Result<Once, Problem> {
-        let Self { headers, path, raw, .. } = self;
-        Once::claim(app, Sent { tenant_id, method: &Method::POST, path, headers, body: raw }, makes).await
+        let Self { headers, uri, raw, .. } = self;
+        Once::claim(app, Sent { tenant_id, method: &Method::POST, uri, headers, body: raw }, makes).await
     }
 }
 
@@ -53,8 +53,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Posted<T> {
         check_is_json(request.headers())?;
         let (parts, body) = request.into_parts();
         let raw = received(body, app.config.max_body_bytes).await?;
-        let path = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
-        Ok(Self { body: parsed(&raw)?, headers: parts.headers, path, raw })
+        Ok(Self { body: parsed(&raw)?, headers: parts.headers, uri: parts.uri, raw })
     }
 }
 
@@ -74,8 +73,7 @@ impl FromRequest<App> for Posted<Nothing> {
                 return Err(Problem::unknown_field(field));
             }
         }
-        let path = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
-        Ok(Self { body: Nothing, headers: parts.headers, path, raw })
+        Ok(Self { body: Nothing, headers: parts.headers, uri: parts.uri, raw })
     }
 }
 
@@ -88,7 +86,9 @@ impl<T: From<Uuid>, S: Send + Sync> FromRequestParts<S> for PathId<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let params = RawPathParams::from_request_parts(parts, state).await.ok();
         let id = params.as_ref().and_then(|params| params.iter().find(|(name, _)| *name == "id"));
-        id.and_then(|(_, text)| id_of(text)).map(|id| Self(id.into())).ok_or_else(|| Problem::not_found("id"))
+        id.and_then(|(_, text)| id_of(text))
+            .map(|id| Self(id.into()))
+            .ok_or_else(|| Problem::new(Code::NotFound, "nothing has such an id"))
     }
 }
 
@@ -149,6 +149,11 @@ fn is_length_limit(error: &axum::Error) -> bool {
 }
 
 fn parsed<T: DeserializeOwned>(raw: &[u8]) -> Result<T, Problem> {
+    // serde would take an array for a struct's fields in their order.
+    if raw.trim_ascii_start().starts_with(b"[") {
+        serde_json::from_slice::<IgnoredAny>(raw).map_err(|error| malformed(&error))?;
+        return Err(Problem::invalid_field("$", "must be an object"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(raw);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -263,7 +268,9 @@ mod tests {
             problem(r#"{"name": "a", "lines": [{"count": "x"}]}"#),
             (Code::ValidationFailed, "lines[0].count".to_owned())
         );
-        assert_eq!(problem("[]").0, Code::ValidationFailed);
+        for array in ["[]", r#" ["a"]"#] {
+            assert_eq!(problem(array), (Code::ValidationFailed, "$".to_owned()), "{array}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! a crash between claim and append, two requests racing, and a retry a day later are all the same case, nothing of a
 //! customer's words lies in the bucket, and an erased person is erased from replays too.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -48,7 +48,7 @@ pub(crate) struct Sent<'a> {
     /// The system tenant for the operator.
     pub tenant_id: TenantId,
     pub method: &'a Method,
-    pub path: &'a str,
+    pub uri: &'a Uri,
     pub headers: &'a HeaderMap,
     pub body: &'a [u8],
 }
@@ -71,7 +71,7 @@ impl Once {
         };
         let fresh = Self { seed: Uuid::now_v7(), at: app.clock.now(), secret, replayed: false };
         let Some(key) = key_of(sent.headers)? else { return Ok(fresh) };
-        let fingerprint = fingerprint(sent.body);
+        let fingerprint = fingerprint(sent.uri, sent.body);
         let secret = match makes {
             Makes::NoSecret => None,
             Makes::Secret => Some(seal(app, sent.tenant_id, fresh.seed, &fresh.secret).await?),
@@ -141,16 +141,17 @@ fn bucket_key(sent: &Sent<'_>, key: &str) -> String {
     let digest = Sha256::new()
         .chain_update(sent.method.as_str())
         .chain_update([0])
-        .chain_update(sent.path)
+        .chain_update(sent.uri.path())
         .chain_update([0])
         .chain_update(key)
         .finalize();
     format!("{}.{}", sent.tenant_id.token(), api_key::hex(&digest))
 }
 
-/// SHA-256 of the body as it was sent.
-fn fingerprint(body: &[u8]) -> String {
-    api_key::hex(&Sha256::digest(body))
+/// SHA-256 of query and body as they were sent.
+fn fingerprint(uri: &Uri, body: &[u8]) -> String {
+    let query = uri.query().unwrap_or_default();
+    api_key::hex(&Sha256::new().chain_update(query).chain_update([0]).chain_update(body).finalize())
 }
 
 #[expect(
@@ -201,20 +202,22 @@ mod tests {
     #[test]
     fn a_key_is_its_senders_and_its_routes_own() {
         let none = HeaderMap::new();
-        let sent =
-            |tenant_id, path| Sent { tenant_id, method: &Method::POST, path, headers: &none, body: b"" };
+        let (a, b) = (Uri::from_static("/a"), Uri::from_static("/b"));
+        let sent = |tenant_id, uri| Sent { tenant_id, method: &Method::POST, uri, headers: &none, body: b"" };
         let (one, two) = (TenantId::new(), TenantId::new());
-        assert_ne!(bucket_key(&sent(one, "/a"), "k"), bucket_key(&sent(two, "/a"), "k"));
-        assert_ne!(bucket_key(&sent(one, "/a"), "k"), bucket_key(&sent(one, "/b"), "k"));
-        assert_eq!(bucket_key(&sent(one, "/a"), "k"), bucket_key(&sent(one, "/a"), "k"));
-        let key = bucket_key(&sent(TenantId::SYSTEM, "/a"), "* > .");
+        assert_ne!(bucket_key(&sent(one, &a), "k"), bucket_key(&sent(two, &a), "k"));
+        assert_ne!(bucket_key(&sent(one, &a), "k"), bucket_key(&sent(one, &b), "k"));
+        assert_eq!(bucket_key(&sent(one, &a), "k"), bucket_key(&sent(one, &a), "k"));
+        let key = bucket_key(&sent(TenantId::SYSTEM, &a), "* > .");
         assert!(key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.'), "{key}");
     }
 
     #[test]
-    fn the_fingerprint_is_of_the_bytes() {
-        assert_eq!(fingerprint(b"{}"), fingerprint(b"{}"));
-        assert_ne!(fingerprint(b"{}"), fingerprint(b"{ }"));
+    fn the_fingerprint_is_of_the_bytes_and_the_query() {
+        let (plain, asked) = (Uri::from_static("/a"), Uri::from_static("/a?b=c"));
+        assert_eq!(fingerprint(&plain, b"{}"), fingerprint(&plain, b"{}"));
+        assert_ne!(fingerprint(&plain, b"{}"), fingerprint(&plain, b"{ }"));
+        assert_ne!(fingerprint(&plain, b"{}"), fingerprint(&asked, b"{}"));
     }
 
     #[test]

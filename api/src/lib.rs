@@ -12,7 +12,9 @@ mod config;
 mod routes;
 
 mod app;
+mod lingering;
 mod server;
+mod unreadable;
 
 mod edge;
 mod problem;

@@ -56,6 +56,8 @@ codes! {
     CustomerErased = "customer_erased", CONFLICT, "The customer's data was erased";
     Cancelled = "cancelled", CONFLICT, "The job was cancelled";
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
+    UriTooLong = "uri_too_long", URI_TOO_LONG, "The path is too long";
+    HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body must be application/json";
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "Some values are not allowed";
     UnknownField = "unknown_field", UNPROCESSABLE_ENTITY, "There is no such field";

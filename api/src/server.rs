@@ -11,9 +11,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::lingering::Lingering;
+use crate::unreadable::Explained;
+
 /// How long a client may take to send the head of a request; also how long an idle connection is kept.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(60);
-/// Heads of requests beyond this are answered 431 by hyper.
+/// Heads of requests beyond about twice this are answered 431.
 const MAX_HEAD_BYTES: usize = 64 * 1_024;
 const MAX_HEADERS: usize = 100;
 /// How long requests in flight may finish after the end was asked for.
@@ -51,12 +54,13 @@ async fn converse(socket: TcpStream, router: Router, shutdown: CancellationToken
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
+    let socket = Explained::new(Lingering::new(TokioIo::new(socket), shutdown.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_READ_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
+        .serve_connection(socket, TowerToHyperService::new(router))
         .with_upgrades();
     let mut connection = pin!(connection);
     // Cancel-safe: the connection is only polled here, and goes on below.

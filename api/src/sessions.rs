@@ -2,7 +2,7 @@
 //! tenant is part of the subject that is read.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use events::{AgentId, Aggregate, CustomerKeyId, Payload, SessionId, TenantId};
 use quick_cache::sync::Cache;
@@ -10,7 +10,7 @@ use quick_cache::sync::Cache;
 use crate::App;
 use crate::problem::{Code, Problem};
 
-const CAPACITY: usize = 50_000;
+const CAPACITY: usize = 20_000;
 
 /// The session's first event, and whether this process has seen its last.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(crate) struct SessionFacts {
     pub agent_id: AgentId,
     pub customer_key_id: CustomerKeyId,
     ended: AtomicBool,
+    /// The sequence of its newest event, as far as this process knows; 0: something is under way.
+    newest: AtomicU64,
 }
 
 impl SessionFacts {
@@ -28,6 +30,17 @@ impl SessionFacts {
 
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// What the next message follows, when this process knows. The log checks it; a worker that knows the session up to
+    /// there then need not read it again. Whoever takes it takes it away: of two messages at once only one follows it.
+    pub(crate) fn take_newest(&self) -> Option<u64> {
+        Some(self.newest.swap(0, Ordering::Relaxed)).filter(|sequence| *sequence > 0)
+    }
+
+    /// A turn ended at `sequence`.
+    pub(crate) fn ended_at(&self, sequence: u64) {
+        self.newest.store(sequence, Ordering::Relaxed);
     }
 
     /// Learns from a turn that failed because the session was over.
@@ -59,13 +72,16 @@ pub(crate) async fn find(
         return Ok(facts);
     }
     let first = app.nats.log.first(&Aggregate::session(tenant_id, session_id)).await?;
-    let Some(Payload::SessionCreated(created)) = first.map(|recorded| recorded.event.payload) else {
-        return Err(Problem::not_found("session"));
+    let not_found = || Problem::not_found("session");
+    let first = first.ok_or_else(not_found)?;
+    let Payload::SessionCreated(created) = first.event.payload else {
+        return Err(not_found());
     };
     let facts = Arc::new(SessionFacts {
         agent_id: created.agent_id,
         customer_key_id: created.customer_key_id,
         ended: AtomicBool::new(false),
+        newest: AtomicU64::new(first.position.sequence),
     });
     // Somebody may have been faster, and may have learned of the session's end since.
     Ok(match known.get(&(tenant_id, session_id)) {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::dev::{self, Options};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use crate::dev::{self, Options};
 
 use crate::settings::{self, Settings, environment};
 use crate::system::{Roles, System};

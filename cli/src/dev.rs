@@ -72,7 +72,8 @@ pub async fn dev(options: Options) -> Result<()> {
 
 async fn run(options: &Options, services: &mut Services, shutdown: CancellationToken) -> Result<()> {
     let credentials = Credentials::load_or_make(&options.data_dir.join("credentials.json"))?;
-    let (database_url, admin_url) = (services.postgres.url().to_owned(), services.postgres.admin_url().to_owned());
+    let (database_url, admin_url) =
+        (services.postgres.url().to_owned(), services.postgres.admin_url().to_owned());
     let nats_url = services.nats.url().to_owned();
     let login = SecretString::from(database_url.clone());
     let login_role = settings::login_role(&login).context("the private Postgres has no login role")?;
@@ -82,8 +83,13 @@ async fn run(options: &Options, services: &mut Services, shutdown: CancellationT
         Some(port) => port,
         None => environment("VOCALBRIDGE_PORT").map_or(Ok(DEFAULT_PORT), |port| port.parse())?,
     };
-    let listener = if options.services_only || options.seed_only { None } else { Some(serve::listen("127.0.0.1", port).await?) };
-    let port = listener.as_ref().map_or(Ok(port), |listener| listener.local_addr().map(|address| address.port()))?;
+    let listener = if options.services_only || options.seed_only {
+        None
+    } else {
+        Some(serve::listen("127.0.0.1", port).await?)
+    };
+    let port =
+        listener.as_ref().map_or(Ok(port), |listener| listener.local_addr().map(|address| address.port()))?;
     let ours = |name: &str| match name {
         "DATABASE_URL" => Some(database_url.clone()),
         "NATS_URL" => Some(nats_url.clone()),
@@ -148,12 +154,18 @@ fn write_dev_file(data_dir: &Path, file: &DevFile<'_>) -> Result<()> {
 
 fn banner(options: &Options, file: &DevFile<'_>) -> String {
     let DevFile { base_url, operator_key, simulator_url, tenants, .. } = file;
-    let keys: String = tenants.iter().map(|tenant| format!("  {:<12}{}\n", tenant.name, tenant.api_key)).collect();
-    let Some((key, agent)) = tenants.first().and_then(|tenant| Some((tenant.api_key, tenant.agents.get(1)?.id))) else {
+    let keys: String =
+        tenants.iter().map(|tenant| format!("  {:<12}{}\n", tenant.name, tenant.api_key)).collect();
+    let Some((key, agent)) =
+        tenants.first().and_then(|tenant| Some((tenant.api_key, tenant.agents.get(1)?.id)))
+    else {
         return format!("VocalBridge runs at {base_url}");
     };
     let address = if options.services_only {
-        format!("VocalBridge's services run; start roles with: vocalbridge serve --roles api,workers,projections\n\n  nats        {}\n  database    {}\n", file.nats_url, file.database_url)
+        format!(
+            "VocalBridge's services run; start roles with: vocalbridge serve --roles api,workers,projections\n\n  nats        {}\n  database    {}\n",
+            file.nats_url, file.database_url
+        )
     } else {
         format!("VocalBridge runs at {base_url}  (docs: {base_url}/docs)\n")
     };

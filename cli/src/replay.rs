@@ -40,7 +40,11 @@ pub fn render(reports: &[Report], json: bool) -> Result<String> {
             report.projection,
             report.events,
             report.seconds,
-            if report.differences.is_empty() { "equal".to_owned() } else { format!("{} rows differ", report.differing_rows) }
+            if report.differences.is_empty() {
+                "equal".to_owned()
+            } else {
+                format!("{} rows differ", report.differing_rows)
+            }
         ));
         for difference in &report.differences {
             text.push_str(&format!("  {}\n", serde_json::to_string(difference)?));

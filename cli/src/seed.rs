@@ -14,7 +14,7 @@ use events::agent::{AgentCreated, AgentSettings};
 use events::invoice::{InvoiceRecorded, InvoiceStatus};
 use events::tenant::{KeyCreated, Role, TenantCreated};
 use events::{
-    Aggregate, AgentId, ApiKeyId, Cause, Clock, CorrelationId, Event, EventId, Origin, Payload, TenantId,
+    AgentId, Aggregate, ApiKeyId, Cause, Clock, CorrelationId, Event, EventId, Origin, Payload, TenantId,
 };
 use nats::{AppendError, Expect, Log};
 use projections::{Keyring, Progress, Projection};
@@ -69,7 +69,8 @@ impl Credentials {
     /// Those kept in `path`, or new ones, which are kept there first.
     pub fn load_or_make(path: &Path) -> Result<Self> {
         if path.exists() {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
             return serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()));
         }
         let credentials = Self {
@@ -215,7 +216,11 @@ impl DemoTenant {
             api_key: NewKey::from_secret(ENVIRONMENT, &secret).text,
             api_key_secret: STANDARD.encode(secret),
             webhook_secret: format!("whsec_{}", STANDARD.encode(random_bytes::<32>())),
-            agents: self.agents().into_iter().map(|(id, settings)| AgentName { id, name: settings.name }).collect(),
+            agents: self
+                .agents()
+                .into_iter()
+                .map(|(id, settings)| AgentName { id, name: settings.name })
+                .collect(),
             api_key_id: ApiKeyId::new(),
         }
     }

@@ -11,7 +11,8 @@ use crate::system::{self, Role, Roles, System};
 pub async fn serve(settings: Settings, roles: Roles) -> Result<()> {
     let tracker = TaskTracker::new();
     let shutdown = system::shutdown_signal(&tracker)?;
-    let listener = if roles.0.contains(&Role::Api) { Some(listen("0.0.0.0", settings.port).await?) } else { None };
+    let listener =
+        if roles.0.contains(&Role::Api) { Some(listen("0.0.0.0", settings.port).await?) } else { None };
     let system = System::connect(settings).await?;
     match listener.as_ref().map(TcpListener::local_addr).transpose()? {
         Some(address) => tracing::info!(%address, ?roles, "serving"),
@@ -23,7 +24,7 @@ pub async fn serve(settings: Settings, roles: Roles) -> Result<()> {
 /// # Errors
 /// When the port is taken.
 pub async fn listen(host: &str, port: u16) -> Result<TcpListener> {
-    TcpListener::bind((host, port))
-        .await
-        .with_context(|| format!("cannot listen on port {port}; VOCALBRIDGE_PORT or --port chooses another (0: any)"))
+    TcpListener::bind((host, port)).await.with_context(|| {
+        format!("cannot listen on port {port}; VOCALBRIDGE_PORT or --port chooses another (0: any)")
+    })
 }

@@ -9,6 +9,7 @@ use base64::Engine;
 use domain::{Price, PriceBook};
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
+use workers::DEFAULT_LIMITS;
 
 /// Everything the environment can say, checked.
 #[derive(Clone, Debug)]
@@ -27,6 +28,9 @@ pub struct Settings {
     pub cors_origins: Vec<String>,
     /// The middle part of new API keys.
     pub environment: String,
+    /// Turns (or tool calls) that one worker process runs at once, and of one tenant at most.
+    pub worker_max_running: usize,
+    pub worker_max_running_per_tenant: usize,
     pub vendors: VendorSettings,
 }
 
@@ -83,6 +87,12 @@ impl Settings {
             app_url: reader.optional("APP_URL", url_of(&["http", "https"])),
             cors_origins: reader.or("CORS_ORIGINS", Vec::new(), list),
             environment: reader.or("VOCALBRIDGE_ENVIRONMENT", "live".to_owned(), word),
+            worker_max_running: reader.or("WORKER_MAX_RUNNING", DEFAULT_LIMITS.running, in_range(1, 100_000)),
+            worker_max_running_per_tenant: reader.or(
+                "WORKER_MAX_RUNNING_PER_TENANT",
+                DEFAULT_LIMITS.running_per_tenant,
+                in_range(1, 100_000),
+            ),
             vendors: VendorSettings::read_with(&mut reader),
         };
         let wait = &settings.vendors;
@@ -162,7 +172,10 @@ impl Reader<'_> {
     }
 }
 
-fn in_range<T: FromStr + PartialOrd + fmt::Display + Copy>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> {
+fn in_range<T: FromStr + PartialOrd + fmt::Display + Copy>(
+    least: T,
+    most: T,
+) -> impl Fn(&str) -> Result<T, String> {
     move |text| match text.parse::<T>() {
         Ok(value) if value >= least && value <= most => Ok(value),
         _ => Err(format!("must be a whole number from {least} to {most}")),
@@ -194,7 +207,11 @@ fn url_of(schemes: &'static [&'static str]) -> impl Fn(&str) -> Result<String, S
 
 fn at_least(length: usize) -> impl Fn(&str) -> Result<String, String> {
     move |text| {
-        if text.len() >= length { Ok(text.to_owned()) } else { Err(format!("must have at least {length} characters")) }
+        if text.len() >= length {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("must have at least {length} characters"))
+        }
     }
 }
 
@@ -256,10 +273,16 @@ mod tests {
             "VENDOR_A_PRICE" => Some("-1".to_owned()),
             _ => None,
         };
-        let text = Settings::read(&lookup).map(|_| ()).map_err(|error| error.to_string()).err().unwrap_or_default();
+        let text =
+            Settings::read(&lookup).map(|_| ()).map_err(|error| error.to_string()).err().unwrap_or_default();
         for name in [
-            "DATABASE_URL", "NATS_URL", "VOCALBRIDGE_OPERATOR_KEY", "VOCALBRIDGE_SECRET_KEY", "VOCALBRIDGE_PORT",
-            "VENDOR_TIMEOUT_SECONDS", "VENDOR_A_PRICE",
+            "DATABASE_URL",
+            "NATS_URL",
+            "VOCALBRIDGE_OPERATOR_KEY",
+            "VOCALBRIDGE_SECRET_KEY",
+            "VOCALBRIDGE_PORT",
+            "VENDOR_TIMEOUT_SECONDS",
+            "VENDOR_A_PRICE",
         ] {
             assert!(text.contains(name), "{name} is missing in: {text}");
         }

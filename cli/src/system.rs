@@ -8,9 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use events::Clock;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use nats::consume::Limits;
 use nats::{Nats, TopologyConfig};
 use projections::{Database, Keyring, Progress};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vendors::llm::{LlmConfig, LlmVendorConfig, LlmVendors, LlmWire, VENDOR_A, VENDOR_B};
@@ -59,7 +61,11 @@ impl FromStr for Roles {
                 "tools" => roles.extend([Role::Tools]),
                 "workers" => roles.extend([Role::Turns, Role::Tools]),
                 "projections" => roles.extend([Role::Projections]),
-                _ => return Err(format!("no role {name:?}; there are api, turns, tools, projections, and workers")),
+                _ => {
+                    return Err(format!(
+                        "no role {name:?}; there are api, turns, tools, projections, and workers"
+                    ));
+                }
             }
         }
         Ok(Self(roles))
@@ -68,6 +74,12 @@ impl FromStr for Roles {
 
 /// Answers within this time are waited for when the process is told to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(9);
+/// How long a process that starts waits for NATS and Postgres.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+const CONNECT_PAUSE: Duration = Duration::from_millis(500);
+/// Seconds; from a vendor on the same machine to a model that thinks.
+const DURATION_BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How long a noted simulator may take to accept a connection before it counts as gone.
 const SIMULATOR_PATIENCE: Duration = Duration::from_secs(1);
@@ -86,27 +98,35 @@ impl System {
     /// Connects to NATS and Postgres, and makes the streams ready.
     pub async fn connect(settings: Settings) -> Result<Self> {
         // Recorders are per process; a second system in the same one (tests) shares the first's.
-        let metrics = PrometheusBuilder::new().build_recorder();
+        let metrics = PrometheusBuilder::new().set_buckets(&DURATION_BUCKETS)?.build_recorder();
         let handle = metrics.handle();
         let _ = metrics::set_global_recorder(metrics);
-        let nats = Nats::connect(&nats::Config {
+        let to_nats = nats::Config {
             url: settings.nats_url.clone(),
             name: format!("vocalbridge {}", worker_id()),
-            topology: TopologyConfig { partitions: settings.nats_partitions, replicas: settings.nats_replicas },
-        })
-        .await
-        .context("NATS_URL")?;
-        let config = projections::Config {
+            topology: TopologyConfig {
+                partitions: settings.nats_partitions,
+                replicas: settings.nats_replicas,
+            },
+        };
+        let nats = patiently("NATS_URL", async || Nats::connect(&to_nats).await).await?;
+        let to_database = projections::Config {
             url: settings.database_url.clone(),
             max_connections: settings.database_connections,
         };
-        let database = Database::connect(&config).await.context("DATABASE_URL")?;
-        let keyring = Keyring::new(database.clone(), &settings.secret_key).context("VOCALBRIDGE_SECRET_KEY")?;
+        let database = patiently("DATABASE_URL", async || Database::connect(&to_database).await).await?;
+        let keyring =
+            Keyring::new(database.clone(), &settings.secret_key).context("VOCALBRIDGE_SECRET_KEY")?;
         Ok(Self { nats, database, keyring, clock: Clock::system(), settings, metrics: handle })
     }
 
     /// Runs `roles` until `shutdown`, then lets each finish what it holds. `listener` is needed by the api alone.
-    pub async fn run(self, roles: &Roles, listener: Option<TcpListener>, shutdown: CancellationToken) -> Result<()> {
+    pub async fn run(
+        self,
+        roles: &Roles,
+        listener: Option<TcpListener>,
+        shutdown: CancellationToken,
+    ) -> Result<()> {
         let tracker = TaskTracker::new();
         // What others stand on ends last: projections after the api that waits for them.
         let later = CancellationToken::new();
@@ -147,7 +167,9 @@ impl System {
             tracker.wait().await;
         });
         if stopped.await.is_err() {
-            tracing::warn!("stopped before everything had finished; what was left is taken up again at the next start");
+            tracing::warn!(
+                "stopped before everything had finished; what was left is taken up again at the next start"
+            );
         }
         self.nats.flush().await;
         self.database.close().await;
@@ -162,7 +184,10 @@ impl System {
         });
         let config = api::Config {
             operator_key: settings.operator_key.clone(),
-            app_url: settings.app_url.clone().unwrap_or_else(|| format!("http://localhost:{}", settings.port)),
+            app_url: settings
+                .app_url
+                .clone()
+                .unwrap_or_else(|| format!("http://localhost:{}", settings.port)),
             cors_origins: settings.cors_origins.clone(),
             environment: settings.environment.clone(),
             providers: providers.collect(),
@@ -181,7 +206,12 @@ impl System {
         }
     }
 
-    async fn workers(&self, progress: &Progress, tracker: &TaskTracker, end: &CancellationToken) -> Result<Workers> {
+    async fn workers(
+        &self,
+        progress: &Progress,
+        tracker: &TaskTracker,
+        end: &CancellationToken,
+    ) -> Result<Workers> {
         let settings = &self.settings.vendors;
         let simulator = if settings.vendor_a_base_url.is_some() && settings.vendor_b_base_url.is_some() {
             None
@@ -213,7 +243,11 @@ impl System {
         let config = workers::Config {
             prices: settings.price_book(),
             default_models: settings.default_models(),
-            limits: workers::DEFAULT_LIMITS,
+            limits: Limits {
+                running: self.settings.worker_max_running,
+                running_per_tenant: self.settings.worker_max_running_per_tenant,
+                ..workers::DEFAULT_LIMITS
+            },
             max_tool_rounds: workers::DEFAULT_MAX_TOOL_ROUNDS,
             tool_timeout: workers::DEFAULT_TOOL_TIMEOUT,
         };
@@ -234,6 +268,23 @@ impl System {
             return Ok(url);
         }
         start_simulator(tracker, end.clone()).await
+    }
+}
+
+/// Tries to connect for as long as a server may take to come up beside us.
+async fn patiently<T, E>(setting: &'static str, connect: impl AsyncFn() -> Result<T, E>) -> Result<T>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let deadline = Instant::now() + CONNECT_PATIENCE;
+    let mut tries = tokio::time::interval(CONNECT_PAUSE);
+    loop {
+        tries.tick().await;
+        match connect().await {
+            Ok(connected) => return Ok(connected),
+            Err(error) if Instant::now() > deadline => return Err(error).context(setting),
+            Err(error) => tracing::warn!(setting, error = &error as &dyn std::error::Error, "not there yet"),
+        }
     }
 }
 

@@ -40,8 +40,11 @@ pub const UNPRICED: &str = "unpriced";
 impl Price {
     /// The exact cost, rounded once and without trailing zeros.
     pub fn cost(&self, tokens_in: u64, tokens_out: u64) -> Decimal {
-        let exact = Decimal::from(tokens_in) * self.per_million_in + Decimal::from(tokens_out) * self.per_million_out;
-        (exact / MILLION).round_dp_with_strategy(COST_SCALE, RoundingStrategy::MidpointAwayFromZero).normalize()
+        let exact =
+            Decimal::from(tokens_in) * self.per_million_in + Decimal::from(tokens_out) * self.per_million_out;
+        (exact / MILLION)
+            .round_dp_with_strategy(COST_SCALE, RoundingStrategy::MidpointAwayFromZero)
+            .normalize()
     }
 }
 

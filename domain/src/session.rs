@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 use chrono::{DateTime, Utc};
 use events::session::{Channel, ToolStatus};
 use events::{
-    AgentId, CorrelationId, CustomerKeyId, EventId, JobId, MessageId, Origin, Payload, Recorded, Sealed, ToolCallId,
-    TurnId,
+    AgentId, CorrelationId, CustomerKeyId, EventId, JobId, MessageId, Origin, Payload, Recorded, Sealed,
+    ToolCallId, TurnId,
 };
 use serde::{Deserialize, Serialize};
 

@@ -15,14 +15,16 @@ fn sealed() -> Sealed {
 }
 
 fn given(payloads: Vec<Payload>) -> Session {
-    let origin = Origin { correlation_id: CorrelationId::default(), actor: String::new(), traceparent: String::new() };
+    let origin =
+        Origin { correlation_id: CorrelationId::default(), actor: String::new(), traceparent: String::new() };
     let cause = Cause { origin, causation_id: None };
     let history: Vec<Recorded> = payloads
         .into_iter()
         .zip(1_u64..)
         .map(|(payload, sequence)| {
             let aggregate = Aggregate::session(TenantId(Uuid::nil()), SessionId(Uuid::nil()));
-            let event = Event::new(id(u128::from(sequence)), DateTime::default(), "test", aggregate, &cause, payload);
+            let event =
+                Event::new(id(u128::from(sequence)), DateTime::default(), "test", aggregate, &cause, payload);
             Recorded { position: Position { partition: 0, sequence }, event }
         })
         .collect();
@@ -30,12 +32,14 @@ fn given(payloads: Vec<Payload>) -> Session {
 }
 
 fn created() -> Payload {
-    SessionCreated { agent_id: id(1), channel: Channel::Chat, customer_key_id: id(2), customer_id: sealed() }.into()
+    SessionCreated { agent_id: id(1), channel: Channel::Chat, customer_key_id: id(2), customer_id: sealed() }
+        .into()
 }
 
 fn message(number: u128) -> Payload {
     let content = sealed();
-    MessageReceived { message_id: id(number), job_id: id(number), content, agent_version: 1, stream: false }.into()
+    MessageReceived { message_id: id(number), job_id: id(number), content, agent_version: 1, stream: false }
+        .into()
 }
 
 fn started(number: u128, attempt: u32, held: Held) -> Payload {

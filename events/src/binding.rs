@@ -8,7 +8,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use cloudevents::{EventBuilder, EventBuilderV10};
 use uuid::Uuid;
 
-use crate::{Aggregate, CorrelationId, Envelope, Event, EventId, Family, Origin, Payload, PayloadError, TenantId};
+use crate::{
+    Aggregate, CorrelationId, Envelope, Event, EventId, Family, Origin, Payload, PayloadError, TenantId,
+};
 
 const SPEC_VERSION: &str = "1.0";
 const CONTENT_TYPE: &str = "application/json";
@@ -57,7 +59,10 @@ pub fn headers_of(event: &Event) -> Vec<(&'static str, String)> {
 ///
 /// # Errors
 /// When an attribute is missing or unreadable, or the payload is not what its type promises.
-pub fn decode<'a>(header: impl Fn(&'static str) -> Option<&'a str>, payload: &[u8]) -> Result<Event, BindingError> {
+pub fn decode<'a>(
+    header: impl Fn(&'static str) -> Option<&'a str>,
+    payload: &[u8],
+) -> Result<Event, BindingError> {
     let required = |name| header(name).ok_or(BindingError::Missing(name));
     fn parsed<T: FromStr>(name: &'static str, value: &str) -> Result<T, BindingError> {
         value.parse().map_err(|_| unreadable(name, value))
@@ -76,7 +81,8 @@ pub fn decode<'a>(header: impl Fn(&'static str) -> Option<&'a str>, payload: &[u
 
     let correlation = required("ce-correlationid")?;
     let origin = Origin {
-        correlation_id: CorrelationId::parse(correlation).ok_or_else(|| unreadable("ce-correlationid", correlation))?,
+        correlation_id: CorrelationId::parse(correlation)
+            .ok_or_else(|| unreadable("ce-correlationid", correlation))?,
         actor: required("ce-actor")?.to_owned(),
         traceparent: required("ce-traceparent")?.to_owned(),
     };
@@ -99,7 +105,10 @@ fn unreadable(name: &'static str, value: &str) -> BindingError {
 ///
 /// # Errors
 /// When the SDK refuses an attribute; ours are all valid, so this points at a defect.
-pub fn structured(event: &Event, data: serde_json::Value) -> Result<cloudevents::Event, cloudevents::event::EventBuilderError> {
+pub fn structured(
+    event: &Event,
+    data: serde_json::Value,
+) -> Result<cloudevents::Event, cloudevents::event::EventBuilderError> {
     let Envelope { id, source, time, aggregate, origin, causation_id } = &event.envelope;
     let mut builder = EventBuilderV10::new()
         .id(id.to_string())
@@ -107,7 +116,11 @@ pub fn structured(event: &Event, data: serde_json::Value) -> Result<cloudevents:
         .source(source.as_str())
         .time(*time)
         .subject(aggregate.to_string())
-        .data_with_schema(CONTENT_TYPE, schema_name(event.payload.event_type(), event.payload.version()), data)
+        .data_with_schema(
+            CONTENT_TYPE,
+            schema_name(event.payload.event_type(), event.payload.version()),
+            data,
+        )
         .extension("tenantid", aggregate.tenant_id.token())
         .extension("correlationid", origin.correlation_id.to_string())
         .extension("actor", origin.actor.clone())

@@ -92,8 +92,15 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 7] =
-        [Self::Tenant, Self::Key, Self::Agent, Self::Invoice, Self::Session, Self::SessionFacts, Self::System];
+    pub const ALL: [Self; 7] = [
+        Self::Tenant,
+        Self::Key,
+        Self::Agent,
+        Self::Invoice,
+        Self::Session,
+        Self::SessionFacts,
+        Self::System,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -180,6 +187,9 @@ pub struct UnknownFamily(String);
 impl FromStr for Family {
     type Err = UnknownFamily;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|family| family.as_str() == text).ok_or_else(|| UnknownFamily(text.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|family| family.as_str() == text)
+            .ok_or_else(|| UnknownFamily(text.to_owned()))
     }
 }

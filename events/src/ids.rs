@@ -109,7 +109,9 @@ impl CorrelationId {
 
     /// Takes a client's value when it is 1 to 128 visible ASCII characters; headers and logs can hold nothing else.
     pub fn parse(text: &str) -> Option<Self> {
-        let fits = !text.is_empty() && text.len() <= Self::MAX_LEN && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let fits = !text.is_empty()
+            && text.len() <= Self::MAX_LEN
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
         fits.then(|| Self(text.to_owned()))
     }
 

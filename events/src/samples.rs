@@ -10,8 +10,8 @@ use crate::session::*;
 use crate::system::DeliveryParked;
 use crate::tenant::{KeyCreated, KeyRevoked, Role, TenantCreated};
 use crate::{
-    Aggregate, Cause, CorrelationId, CustomerKeyId, Event, EventId, Lane, MessageId, Origin, Payload, Sealed, SessionId,
-    TenantId,
+    Aggregate, Cause, CorrelationId, CustomerKeyId, Event, EventId, Lane, MessageId, Origin, Payload, Sealed,
+    SessionId, TenantId,
 };
 
 fn id(number: u128) -> Uuid {
@@ -95,8 +95,14 @@ pub fn payloads() -> Vec<Payload> {
             customer_id: sealed(),
         }
         .into(),
-        MessageReceived { message_id: MessageId(id(5)), job_id, content: sealed(), agent_version: 1, stream: false }
-            .into(),
+        MessageReceived {
+            message_id: MessageId(id(5)),
+            job_id,
+            content: sealed(),
+            agent_version: 1,
+            stream: false,
+        }
+        .into(),
         TurnStarted {
             turn_id,
             job_id,

@@ -34,6 +34,9 @@ pub struct Delivery {
     pub retries: u32,
     /// Rises with every new delivery of the same event, so a stale copy can be told from a newer one.
     pub generation: u64,
+    /// The sequence of the event of the same aggregate right before this one, when the log has checked that: whoever
+    /// knows the aggregate up to there need not read it again.
+    pub follows: Option<u64>,
 }
 
 /// How handling a delivery failed; nothing else decides what happens next.
@@ -208,11 +211,13 @@ async fn feed(
     shutdown: CancellationToken,
 ) {
     while !shutdown.is_cancelled() {
+        let mut reconnected = std::pin::pin!(log.reconnected());
         match open(&log, &stream, spec).await {
             Ok(mut messages) => loop {
                 // Cancel-safe: the stream keeps what it has buffered, and what it has not delivered stays unacknowledged.
                 let next = tokio::select! {
                     () = shutdown.cancelled() => return,
+                    () = &mut reconnected => break,
                     next = messages.next() => next,
                 };
                 match next {
@@ -295,8 +300,9 @@ impl<H: Handler> Worker<H> {
             Err(error) => self.park(&fetched, None, &message::reason(&error)).await,
             Ok(event) => {
                 let recorded = Recorded { position: fetched.position, event };
-                let delivery =
-                    Delivery { recorded, retries: fetched.retries, generation: fetched.generation };
+                let Fetched { retries, generation, .. } = fetched;
+                let follows = crate::log::expected_sequence(&fetched.headers);
+                let delivery = Delivery { recorded, retries, generation, follows };
                 match self.handler.handle(&delivery).await {
                     Ok(()) => acknowledge(&fetched, "done").await,
                     Err(failure) => self.failed(&fetched, &delivery, failure).await,
@@ -312,7 +318,10 @@ impl<H: Handler> Worker<H> {
             Failure::Stale => "stale",
             Failure::Reject { reason } => {
                 tracing::info!(
-                    consumer = self.spec.name, event_type = event.payload.event_type(), reason, "a delivery was rejected"
+                    consumer = self.spec.name,
+                    event_type = event.payload.event_type(),
+                    reason,
+                    "a delivery was rejected"
                 );
                 acknowledge(fetched, "rejected").await
             }
@@ -320,7 +329,8 @@ impl<H: Handler> Worker<H> {
                 self.retry(fetched, after, &reason).await
             }
             Failure::Retry { reason, .. } => {
-                self.park(fetched, Some(delivery), &format!("gave up after {MAX_RETRIES} retries: {reason}")).await
+                self.park(fetched, Some(delivery), &format!("gave up after {MAX_RETRIES} retries: {reason}"))
+                    .await
             }
             Failure::Fatal { reason } => self.park(fetched, Some(delivery), &reason).await,
         }
@@ -352,7 +362,11 @@ impl<H: Handler> Worker<H> {
         if let Some(delivery) = delivery
             && let Err(failure) = self.handler.give_up(delivery, reason).await
         {
-            tracing::warn!(consumer = self.spec.name, ?failure, "a parked delivery's user could not be told yet");
+            tracing::warn!(
+                consumer = self.spec.name,
+                ?failure,
+                "a parked delivery's user could not be told yet"
+            );
             return "unsettled";
         }
         let letter = DeadLetter {

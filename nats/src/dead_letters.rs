@@ -53,11 +53,15 @@ pub(crate) async fn park(log: &Log, clock: &Clock, letter: DeadLetter<'_>) -> Re
         actor: "system".to_owned(),
         traceparent: headers.get("ce-traceparent").map(|value| value.to_string()).unwrap_or_default(),
     };
-    let cause = Cause { origin, causation_id: headers.get("ce-id").and_then(|value| value.as_str().parse().ok()) };
+    let cause =
+        Cause { origin, causation_id: headers.get("ce-id").and_then(|value| value.as_str().parse().ok()) };
     let reason = reason.to_owned();
     let payload = DeliveryParked { consumer: consumer.to_owned(), partition, sequence, reason, deliveries };
     // The same delivery parked twice is one event.
-    let id = uuid::Uuid::new_v5(&uuid::Uuid::nil(), format!("parked:{consumer}:{partition}:{sequence}").as_bytes());
+    let id = uuid::Uuid::new_v5(
+        &uuid::Uuid::nil(),
+        format!("parked:{consumer}:{partition}:{sequence}").as_bytes(),
+    );
     let event =
         Event::new(EventId(id), clock.now(), "vocalbridge/worker", Aggregate::system(), &cause, payload);
     log.append(&event, Expect::Anything).await?;

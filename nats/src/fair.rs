@@ -98,7 +98,8 @@ mod tests {
             popped.push((tenant, item));
         }
         for name in ["a", "b"] {
-            let items: Vec<i32> = popped.iter().filter(|(tenant, _)| tenant == name).map(|(_, item)| *item).collect();
+            let items: Vec<i32> =
+                popped.iter().filter(|(tenant, _)| tenant == name).map(|(_, item)| *item).collect();
             assert!(items.is_sorted());
         }
     }

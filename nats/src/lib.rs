@@ -28,6 +28,8 @@ pub use topology::{ConsumerSpec, TopologyConfig};
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 /// How to reach nats-server.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -64,8 +66,16 @@ impl Nats {
     /// # Errors
     /// When the server cannot be reached now, or the streams there are not ours.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
+        let connections = watch::Sender::new(0);
+        let counted = connections.clone();
         let client = async_nats::ConnectOptions::new()
             .name(&config.name)
+            .event_callback(move |event| {
+                if event == async_nats::Event::Connected {
+                    counted.send_modify(|count| *count += 1);
+                }
+                std::future::ready(())
+            })
             .reconnect_delay_callback(|attempts| Duration::from_millis((50 * attempts as u64).min(1_000)))
             .max_reconnects(None)
             .connect(&config.url)
@@ -76,7 +86,7 @@ impl Nats {
             .max_ack_inflight(MAX_APPENDS_IN_FLIGHT)
             .build(client.clone());
         let partitions = topology::ensure(&context, &config.topology).await?;
-        let log = Log::open(context.clone(), partitions).await?;
+        let log = Log::open(context.clone(), partitions, connections).await?;
         let idempotency = OnceStore::open(&context).await?;
         let notes = Notes::open(&context).await?;
         Ok(Self { log, live: Live::new(client.clone()), idempotency, notes, client })

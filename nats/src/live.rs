@@ -82,7 +82,8 @@ impl Live {
     /// # Errors
     /// When the connection is closed.
     pub async fn delta(&self, job_id: JobId, delta: &Delta) -> Result<(), LiveError> {
-        let payload = serde_json::to_vec(delta).map_err(|error| LiveError { job_id, source: error.into() })?;
+        let payload =
+            serde_json::to_vec(delta).map_err(|error| LiveError { job_id, source: error.into() })?;
         self.publish(job_id, DELTA, HeaderMap::new(), payload.into()).await
     }
 
@@ -96,7 +97,13 @@ impl Live {
         self.publish(job_id, EVENT, headers, event.payload.encode()).await
     }
 
-    async fn publish(&self, job_id: JobId, what: &str, headers: HeaderMap, payload: Bytes) -> Result<(), LiveError> {
+    async fn publish(
+        &self,
+        job_id: JobId,
+        what: &str,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<(), LiveError> {
         self.client
             .publish_with_headers(subjects::live(job_id, what), headers, payload)
             .await

@@ -11,6 +11,7 @@ use async_nats::{HeaderMap, header};
 use bytes::Bytes;
 use events::{Aggregate, Event, Position, Recorded};
 use futures_util::StreamExt;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::{message, subjects};
@@ -52,7 +53,7 @@ pub enum ReadError {
 const PATIENCE: Duration = Duration::from_secs(20);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Events asked for at once when an aggregate is read.
-const READ_BATCH: usize = 500;
+pub const READ_PAGE: usize = 500;
 const READ_TIMEOUT: Duration = Duration::from_secs(3);
 
 const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
@@ -69,6 +70,8 @@ pub struct Log {
 struct Inner {
     context: Context,
     streams: Vec<Stream>,
+    /// Counts the connections made to the server.
+    connections: watch::Sender<u64>,
 }
 
 /// An append that was sent and not yet acknowledged.
@@ -89,7 +92,11 @@ struct Outgoing {
 }
 
 impl Log {
-    pub(crate) async fn open(context: Context, partitions: u16) -> Result<Self, crate::topology::TopologyError> {
+    pub(crate) async fn open(
+        context: Context,
+        partitions: u16,
+        connections: watch::Sender<u64>,
+    ) -> Result<Self, crate::topology::TopologyError> {
         let mut streams = Vec::with_capacity(usize::from(partitions));
         for partition in 0..partitions {
             let name = subjects::stream(partition);
@@ -99,7 +106,7 @@ impl Log {
                 .map_err(|source| crate::topology::TopologyError::ReadStream { name, source })?;
             streams.push(stream);
         }
-        Ok(Self { inner: Arc::new(Inner { context, streams }) })
+        Ok(Self { inner: Arc::new(Inner { context, streams, connections }) })
     }
 
     /// How many partitions the installation has.
@@ -109,6 +116,18 @@ impl Log {
 
     pub fn partition_of(&self, aggregate: &Aggregate) -> u16 {
         subjects::partition_of(aggregate, self.partitions())
+    }
+
+    /// Ends when the connection was lost and made anew. What was open before may be dead without knowing it: a server
+    /// that was restarted has forgotten pull requests and ordered consumers, and silence is noticed only after many
+    /// seconds.
+    pub(crate) fn reconnected(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut connections = self.inner.connections.subscribe();
+        async move {
+            if connections.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     pub(crate) fn context(&self) -> &Context {
@@ -164,41 +183,34 @@ impl Log {
     /// # Errors
     /// When the log is not to be had, or holds an event that this version cannot read.
     pub async fn read(&self, aggregate: &Aggregate, after: u64) -> Result<Vec<Recorded>, ReadError> {
+        let (mut read, mut more) = self.read_page(aggregate, after).await?;
+        while more {
+            let after = read.last().map_or(after, |recorded| recorded.position.sequence);
+            let (page, still_more) = self.read_page(aggregate, after).await?;
+            read.extend(page);
+            more = still_more;
+        }
+        Ok(read)
+    }
+
+    /// The first [`READ_PAGE`] events of `aggregate` after sequence `after`, and whether there are more.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub async fn read_page(
+        &self,
+        aggregate: &Aggregate,
+        after: u64,
+    ) -> Result<(Vec<Recorded>, bool), ReadError> {
         let deadline = Instant::now() + PATIENCE;
-        let mut read = Vec::new();
-        let mut next = after + 1;
         loop {
-            match self.read_batch(aggregate, next).await {
-                Ok((batch, more)) => {
-                    next = batch.last().map_or(next, |recorded| recorded.position.sequence + 1);
-                    read.extend(batch);
-                    if !more {
-                        return Ok(read);
-                    }
-                }
+            match self.read_batch(aggregate, after + 1).await {
+                Ok(page) => return Ok(page),
                 Err(error @ ReadError::Undecodable { .. }) => return Err(error),
                 Err(error) if Instant::now() > deadline => return Err(error),
                 Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
             }
         }
-    }
-
-    /// Like [`Log::read`], up to and with `last`, an event of the aggregate that is known to stand. One request when
-    /// nothing else happened in between.
-    ///
-    /// # Errors
-    /// As [`Log::read`].
-    pub async fn read_to(&self, aggregate: &Aggregate, after: u64, last: u64) -> Result<Vec<Recorded>, ReadError> {
-        let partition = self.partition_of(aggregate);
-        let filter = subjects::aggregate_filter(partition, aggregate);
-        let stream = self.stream(partition);
-        if let Ok(found) = stream.direct_get_builder().sequence(after + 1).next_by_subject(filter).send().await
-            && found.sequence == last
-        {
-            let position = Position { partition, sequence: last };
-            return Ok(vec![recorded(position, &found.headers, &found.payload)?]);
-        }
-        self.read(aggregate, after).await
     }
 
     /// The first event of `aggregate`; `None` when nothing ever happened to it.
@@ -227,9 +239,10 @@ impl Log {
         let partition = self.partition_of(aggregate);
         let client = self.inner.context.client();
         let inbox = client.new_inbox();
-        let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| ReadError::Unavailable(error.into()))?;
+        let mut answers =
+            client.subscribe(inbox.clone()).await.map_err(|error| ReadError::Unavailable(error.into()))?;
         let request = serde_json::json!({
-            "seq": from, "next_by_subj": subjects::aggregate_filter(partition, aggregate), "batch": READ_BATCH,
+            "seq": from, "next_by_subj": subjects::aggregate_filter(partition, aggregate), "batch": READ_PAGE,
         });
         client
             .publish_with_reply(
@@ -319,7 +332,7 @@ impl PendingAppend {
                 Err(error) => error,
             };
             match error.kind() {
-                // On a retry the conflict may be our own event: one replica answers 10071, three `duplicate`.
+                // On a retry the conflict may be our own event, stored the first time.
                 PublishErrorKind::WrongLastSequence if first => return Err(message.conflict()),
                 PublishErrorKind::WrongLastSequence => return log.find_own(&message).await,
                 PublishErrorKind::MaxPayloadExceeded => {
@@ -357,6 +370,11 @@ impl Outgoing {
     fn conflict(&self) -> AppendError {
         AppendError::Conflict { aggregate: self.aggregate }
     }
+}
+
+/// What the log checked when it took the message: the sequence of the aggregate's event before it.
+pub(crate) fn expected_sequence(headers: &HeaderMap) -> Option<u64> {
+    headers.get(EXPECTED_SEQUENCE).and_then(|value| value.as_str().parse().ok())
 }
 
 fn recorded(position: Position, headers: &HeaderMap, payload: &Bytes) -> Result<Recorded, ReadError> {

@@ -54,7 +54,8 @@ fn raw_headers(headers: &HeaderMap) -> String {
         .flat_map(|(name, values)| values.iter().map(move |value| (name.as_ref(), value.as_str())))
         .collect();
     lines.sort_unstable();
-    let mut text = String::with_capacity(lines.iter().map(|(name, value)| name.len() + value.len() + 3).sum());
+    let mut text =
+        String::with_capacity(lines.iter().map(|(name, value)| name.len() + value.len() + 3).sum());
     for (name, value) in lines {
         text.push_str(name);
         text.push_str(": ");

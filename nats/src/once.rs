@@ -27,9 +27,10 @@ pub struct OnceError(#[source] async_nats::Error);
 
 impl OnceStore {
     pub(crate) async fn open(context: &Context) -> Result<Self, TopologyError> {
-        let store = context.get_key_value(IDEMPOTENCY_BUCKET).await.map_err(|_| TopologyError::Foreign {
-            name: IDEMPOTENCY_BUCKET.to_owned(),
-        })?;
+        let store = context
+            .get_key_value(IDEMPOTENCY_BUCKET)
+            .await
+            .map_err(|_| TopologyError::Foreign { name: IDEMPOTENCY_BUCKET.to_owned() })?;
         Ok(Self { store })
     }
 

@@ -2,7 +2,8 @@
 
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use events::{Entry, Position};
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
 
 use crate::{Log, ReadError, message};
 
@@ -16,7 +17,8 @@ impl Log {
         &self,
         partition: u16,
         after: u64,
-    ) -> Result<impl Stream<Item = Result<Entry, ReadError>> + Send + use<>, ReadError> {
+    ) -> Result<BoxStream<'static, Result<Entry, ReadError>>, ReadError> {
+        let reconnected = self.reconnected();
         let deliver_policy = DeliverPolicy::ByStartSequence { start_sequence: after + 1 };
         let config = pull::OrderedConfig { deliver_policy, ..Default::default() };
         let consumer = self
@@ -25,7 +27,7 @@ impl Log {
             .await
             .map_err(|error| ReadError::Unavailable(error.into()))?;
         let messages = consumer.messages().await.map_err(|error| ReadError::Unavailable(error.into()))?;
-        Ok(messages.map_err(|error| ReadError::Unavailable(error.into())).map(move |received| {
+        let entries = messages.map_err(|error| ReadError::Unavailable(error.into())).map(move |received| {
             let received = received?;
             let info = received.info().map_err(ReadError::Unavailable)?;
             let position = Position { partition, sequence: info.stream_sequence };
@@ -33,6 +35,9 @@ impl Log {
             let empty = async_nats::HeaderMap::new();
             let headers = received.headers.as_ref().unwrap_or(&empty);
             Ok(message::entry(position, recorded_at, &received.subject, headers, &received.payload))
-        }))
+        });
+        let broken =
+            stream::once(async { Err(ReadError::Unavailable("the connection was made anew".into())) });
+        Ok(entries.take_until(reconnected).chain(broken).boxed())
     }
 }

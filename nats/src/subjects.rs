@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn the_partition_of_a_known_aggregate_never_changes() {
-        let aggregate = Aggregate::session(TenantId(uuid::Uuid::from_u128(1)), SessionId(uuid::Uuid::from_u128(2)));
+        let aggregate =
+            Aggregate::session(TenantId(uuid::Uuid::from_u128(1)), SessionId(uuid::Uuid::from_u128(2)));
         assert_eq!(partition_of(&aggregate, 16), 12);
     }
 }

@@ -50,9 +50,11 @@ pub struct ConsumerSpec {
 }
 
 /// The brain: answers messages.
-pub const TURNS: ConsumerSpec = ConsumerSpec { name: "turns", lane: Lane::Turn, ack_wait: Duration::from_secs(5) };
+pub const TURNS: ConsumerSpec =
+    ConsumerSpec { name: "turns", lane: Lane::Turn, ack_wait: Duration::from_secs(5) };
 /// The hands: runs tools.
-pub const TOOLS: ConsumerSpec = ConsumerSpec { name: "tools", lane: Lane::Tool, ack_wait: Duration::from_secs(5) };
+pub const TOOLS: ConsumerSpec =
+    ConsumerSpec { name: "tools", lane: Lane::Tool, ack_wait: Duration::from_secs(5) };
 
 /// Every durable consumer of the event streams.
 pub const CONSUMERS: [ConsumerSpec; 2] = [TURNS, TOOLS];
@@ -95,7 +97,8 @@ pub async fn ensure(context: &Context, config: &TopologyConfig) -> Result<u16, T
     }
     for partition in 0..partitions {
         for spec in CONSUMERS {
-            ensure_consumer(context, &subjects::stream(partition), &spec, subjects::lane_filter(spec.lane)).await?;
+            ensure_consumer(context, &subjects::stream(partition), &spec, subjects::lane_filter(spec.lane))
+                .await?;
         }
     }
     for spec in CONSUMERS {

@@ -12,9 +12,10 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use events::{Event, SessionId};
+use events::{Event, EventId, SessionId, TenantId};
 use projections::rebuild::{Options, rebuild};
-use projections::{Progress, Projection, runner};
+use projections::{Keyring, Progress, Projection, runner};
+use secrecy::SecretString;
 use support::memory_log::MemoryLog;
 use support::postgres::TestDatabase;
 use support::story::Story;
@@ -27,10 +28,9 @@ const MESSAGES_PER_SESSION: usize = 10;
 async fn main() {
     let messages: usize = std::env::args().nth(1).map_or(50_000, |count| count.parse().unwrap());
     let test = TestDatabase::start_private().await;
-    let server = test.server.as_ref().unwrap().id();
+    let server = test.server.as_ref().unwrap().child.id();
     let mut story = Story::new();
 
-    sqlx::query("create extension pg_stat_statements").execute(&test.admin).await.unwrap();
     for portion in [1, 25, 100, 250] {
         let count = if portion == 1 { 400 } else { 5_000 };
         let events = chat(&mut story, count);
@@ -46,13 +46,11 @@ async fn main() {
         .execute(&test.admin)
         .await
         .unwrap();
-    sqlx::query("select pg_stat_statements_reset()").execute(&test.admin).await.unwrap();
     let measured = live(&test, &log, &events, events.len(), server).await;
     report("catching up, all at once", messages, events.len(), measured);
-    //HACK
-    for row in sqlx::query_as::<_, (String, i64, f64)>("select left(regexp_replace(query, '\\s+', ' ', 'g'), 60), calls, total_exec_time from pg_stat_statements order by 3 desc limit 24").fetch_all(&test.admin).await.unwrap() { println!("{:>8.1} ms {:>6} {}", row.2, row.1, row.0); }
 
-    let all: Vec<Vec<Projection>> = Projection::ALL.iter().map(|one| vec![*one]).chain([Projection::ALL.to_vec()]).collect();
+    let all: Vec<Vec<Projection>> =
+        Projection::ALL.iter().map(|one| vec![*one]).chain([Projection::ALL.to_vec()]).collect();
     for projections in all {
         let (begin, cpu) = (Instant::now(), cpu(server));
         let reports = rebuild(&test.database, &log, &projections, Options::default(), |_| {}).await.unwrap();
@@ -66,8 +64,27 @@ async fn main() {
             (self::cpu(server) - cpu).as_secs_f64(),
         );
     }
+    seal_and_open(&test).await;
     test.database.close().await;
-    //HACK
+}
+
+/// With the key in memory, as it nearly always is.
+async fn seal_and_open(test: &TestDatabase) {
+    let keyring = Keyring::new(test.database.clone(), &SecretString::from("A".repeat(43) + "=")).unwrap();
+    let (tenant_id, event_id, words) =
+        (TenantId::new(), EventId::new(), "What is the status of my invoice? ".repeat(4));
+    let key_id = keyring.customer_key(tenant_id, "customer").await.unwrap().0;
+    let begin = Instant::now();
+    let rounds = 100_000;
+    for _ in 0..rounds {
+        let sealed = keyring.seal(tenant_id, key_id, event_id, &words).await.unwrap();
+        assert!(keyring.open(tenant_id, event_id, &sealed).await.unwrap().is_some());
+    }
+    println!(
+        "sealing and opening {} bytes {:>5.2} µs",
+        words.len(),
+        begin.elapsed().as_secs_f64() * 1e6 / f64::from(rounds)
+    );
 }
 
 fn chat(story: &mut Story, messages: usize) -> Vec<Event> {
@@ -84,8 +101,15 @@ fn chat(story: &mut Story, messages: usize) -> Vec<Event> {
 }
 
 /// Wall and CPU time of projecting `events`, `portion` at a time.
-async fn live(test: &TestDatabase, log: &MemoryLog, events: &[Event], portion: usize, server: u32) -> (Duration, Duration) {
-    let (progress, shutdown, tasks) = (Progress::new(test.database.clone()), CancellationToken::new(), TaskTracker::new());
+async fn live(
+    test: &TestDatabase,
+    log: &MemoryLog,
+    events: &[Event],
+    portion: usize,
+    server: u32,
+) -> (Duration, Duration) {
+    let (progress, shutdown, tasks) =
+        (Progress::new(test.database.clone()), CancellationToken::new(), TaskTracker::new());
     let (listening, until) = (progress.clone(), shutdown.clone());
     tasks.spawn(async move { listening.run(until).await });
     tasks.spawn(runner::run(test.database.clone(), Arc::new(log.clone()), 0, shutdown.clone()));

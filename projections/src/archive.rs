@@ -12,7 +12,8 @@ use crate::column::{big, column, count, text};
 use crate::database::{Database, Error};
 use crate::projection::Table;
 
-pub(crate) const TABLES: &[Table] = &[Table { name: "archive", key: &["partition", "sequence", "recorded_at"] }];
+pub(crate) const TABLES: &[Table] =
+    &[Table { name: "archive", key: &["partition", "sequence", "recorded_at"] }];
 
 /// An entry as the archive kept it.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,19 +43,30 @@ impl ArchivedEntry {
     }
 }
 
-pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
-    if entries.is_empty() {
-        return Ok(());
-    }
-    let months: BTreeSet<(i32, u32)> =
-        entries.iter().map(|entry| (entry.recorded_at.year(), entry.recorded_at.month())).collect();
-    for month in months {
-        let first = entries.iter().find(|entry| (entry.recorded_at.year(), entry.recorded_at.month()) == month);
-        if let Some(first) = first {
-            sqlx::query!("select vocalbridge.ensure_archive_month($1) as ensured", first.recorded_at)
+/// A month that a partition of the table holds, in UTC.
+pub(crate) type Month = (i32, u32);
+
+/// Makes the partitions that `entries` need, except those for the months in `made`. Answers the months it looked after.
+pub(crate) async fn ensure_months(
+    connection: &mut PgConnection,
+    entries: &[Entry],
+    made: &BTreeSet<Month>,
+) -> Result<BTreeSet<Month>, sqlx::Error> {
+    let month = |entry: &Entry| (entry.recorded_at.year(), entry.recorded_at.month());
+    let mut ensured = BTreeSet::new();
+    for entry in entries {
+        if !made.contains(&month(entry)) && ensured.insert(month(entry)) {
+            sqlx::query!("select ensure_archive_month($1) as ensured", entry.recorded_at)
                 .fetch_one(&mut *connection)
                 .await?;
         }
+    }
+    Ok(ensured)
+}
+
+pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
+    if entries.is_empty() {
+        return Ok(());
     }
     let events: Vec<Option<&Event>> = entries.iter().map(|entry| entry.event.as_ref().ok()).collect();
     let subjects: Vec<Cow<'_, str>> = entries.iter().map(|entry| text(&entry.subject)).collect();
@@ -113,8 +125,10 @@ pub async fn events_of_session(
     tx.commit().await?;
     rows.into_iter()
         .map(|row| {
-            let unreadable =
-                |_| Error::Unreadable { column: "raw_headers", value: format!("{}:{}", row.partition, row.sequence) };
+            let unreadable = |_| Error::Unreadable {
+                column: "raw_headers",
+                value: format!("{}:{}", row.partition, row.sequence),
+            };
             Ok(ArchivedEntry {
                 position: Position {
                     partition: u16::try_from(row.partition).unwrap_or(u16::MAX),

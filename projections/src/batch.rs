@@ -1,5 +1,6 @@
 //! Cutting the log into batches, and committing one together with its checkpoint.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use events::Entry;
@@ -7,6 +8,7 @@ use futures_util::StreamExt;
 use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::archive::{self, Month};
 use crate::column::big;
 use crate::database::{Database, Error};
 use crate::progress::{self, CONFIGURATION_CHANNEL, PROGRESS_CHANNEL};
@@ -168,11 +170,13 @@ pub(crate) struct Writer {
     database: Database,
     partition: u16,
     connection: Option<PgConnection>,
+    /// Months that the archive has partitions for.
+    months: BTreeSet<Month>,
 }
 
 impl Writer {
     pub fn new(database: Database, partition: u16) -> Self {
-        Self { database, partition, connection: None }
+        Self { database, partition, connection: None, months: BTreeSet::new() }
     }
 
     /// Applies `batch` to `projections` and moves their checkpoints from `old` to `new`, all or nothing.
@@ -187,50 +191,57 @@ impl Writer {
             Some(connection) => connection,
             None => self.database.projector().await?,
         };
-        let written = write(&mut connection, self.partition, projections, old, new, batch);
-        timeout(COMMIT_LIMIT, written).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        let written = self.write(&mut connection, projections, old, new, batch);
+        let months = timeout(COMMIT_LIMIT, written).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        self.months.extend(months);
         // Only one that worked is used again.
         self.connection = Some(connection);
         Ok(())
     }
-}
 
-async fn write(
-    connection: &mut PgConnection,
-    partition: u16,
-    projections: &[Projection],
-    old: u64,
-    new: u64,
-    batch: &[Entry],
-) -> Result<(), CommitError> {
-    let names: Vec<String> = projections.iter().map(|projection| projection.name().to_owned()).collect();
-    let mut tx = connection.begin().await?;
-    let moved = sqlx::query!(
-        "update checkpoints set sequence = $1 where projection = any($2) and partition = $3 and sequence = $4",
-        big(new),
-        &names,
-        i32::from(partition),
-        big(old),
-    )
-    .execute(&mut *tx)
-    .await?;
-    if moved.rows_affected() != names.len() as u64 {
-        return Err(CommitError::Fenced);
+    /// Few round trips: at the usual size of a batch they cost as much as its rows.
+    async fn write(
+        &self,
+        connection: &mut PgConnection,
+        projections: &[Projection],
+        old: u64,
+        new: u64,
+        batch: &[Entry],
+    ) -> Result<BTreeSet<Month>, CommitError> {
+        let names: Vec<String> = projections.iter().map(|projection| projection.name().to_owned()).collect();
+        let configured = projections.contains(&Projection::Configuration)
+            && batch.iter().any(|entry| entry.event.as_ref().is_ok_and(configures));
+        let mut tx = connection.begin().await?;
+        // Notifications are sent when the transaction commits, and only then.
+        let row = sqlx::query!(
+            r#"with moved as (
+                update checkpoints set sequence = $1
+                where projection = any($2) and partition = $3 and sequence = $4 returning projection
+             )
+             select count(*) as "moved!", pg_notify($5, $6), case when $7 then pg_notify($8, '') end as configured
+             from moved"#,
+            big(new),
+            &names,
+            i32::from(self.partition),
+            big(old),
+            PROGRESS_CHANNEL,
+            progress::message(self.partition, new, projections),
+            configured,
+            CONFIGURATION_CHANNEL,
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        if row.moved != big(names.len()) {
+            return Err(CommitError::Fenced);
+        }
+        let mut months = BTreeSet::new();
+        if projections.contains(&Projection::Archive) {
+            months = archive::ensure_months(&mut tx, batch, &self.months).await?;
+        }
+        for projection in projections {
+            projection.apply(&mut tx, batch).await?;
+        }
+        tx.commit().await?;
+        Ok(months)
     }
-    for projection in projections {
-        projection.apply(&mut tx, batch).await?;
-    }
-    let configured = projections.contains(&Projection::Configuration)
-        && batch.iter().any(|entry| entry.event.as_ref().is_ok_and(configures));
-    sqlx::query!(
-        "select pg_notify($1, $2), case when $3 then pg_notify($4, '') end as configured",
-        PROGRESS_CHANNEL,
-        progress::message(partition, new, projections),
-        configured,
-        CONFIGURATION_CHANNEL,
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    Ok(())
 }

@@ -14,7 +14,9 @@ pub(crate) use column;
 
 /// The entries that this program can read, with their sequence. The others are the archive's to keep.
 pub(crate) fn readable(entries: &[Entry]) -> impl Iterator<Item = (i64, &Event)> {
-    entries.iter().filter_map(|entry| entry.event.as_ref().ok().map(|event| (big(entry.position.sequence), event)))
+    entries
+        .iter()
+        .filter_map(|entry| entry.event.as_ref().ok().map(|event| (big(entry.position.sequence), event)))
 }
 
 /// Postgres has no unsigned integers; what does not fit is beyond anything that is counted here.
@@ -29,7 +31,11 @@ pub(crate) fn count(number: i64) -> u64 {
 
 /// Postgres has no NUL in text, and one in a vendor's error must not stop a projection: it becomes U+FFFD.
 pub(crate) fn text(value: &str) -> Cow<'_, str> {
-    if value.as_bytes().contains(&0) { Cow::Owned(value.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(value) }
+    if value.as_bytes().contains(&0) {
+        Cow::Owned(value.replace('\0', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(value)
+    }
 }
 
 /// JSON for a column of type `json`.

@@ -36,8 +36,12 @@ pub(crate) async fn compare(connection: &mut PgConnection, table: &Table) -> Res
     )
     .fetch_all(&mut *connection)
     .await?;
-    let list = |side: &str| columns.iter().map(|column| format!("{side}.{column}::text")).collect::<Vec<_>>().join(", ");
-    let keys = |form: &dyn Fn(&str) -> String, between| key.iter().map(|column| form(column)).collect::<Vec<_>>().join(between);
+    let list = |side: &str| {
+        columns.iter().map(|column| format!("{side}.{column}::text")).collect::<Vec<_>>().join(", ")
+    };
+    let keys = |form: &dyn Fn(&str) -> String, between| {
+        key.iter().map(|column| form(column)).collect::<Vec<_>>().join(between)
+    };
     let same_key = keys(&|column| format!("live.{column} = rebuilt.{column}"), " and ");
     let key_text = keys(&|column| format!("coalesce(live.{column}, rebuilt.{column})::text"), " || '/' || ");
     let first_key = key[0];
@@ -58,8 +62,12 @@ pub(crate) async fn compare(connection: &mut PgConnection, table: &Table) -> Res
     let mut differences = Vec::new();
     for row in &rows {
         let key: String = row.try_get(0)?;
-        let difference = |column: &str, live, rebuilt| {
-            Difference { table: name, key: key.clone(), column: column.to_owned(), live, rebuilt }
+        let difference = |column: &str, live, rebuilt| Difference {
+            table: name,
+            key: key.clone(),
+            column: column.to_owned(),
+            live,
+            rebuilt,
         };
         let (in_live, in_rebuilt): (bool, bool) = (row.try_get(1)?, row.try_get(2)?);
         if !(in_live && in_rebuilt) {
@@ -77,7 +85,8 @@ pub(crate) async fn compare(connection: &mut PgConnection, table: &Table) -> Res
     }
     let mut differing_rows = rows.len() as u64;
     if rows.len() == LISTED {
-        let all = sqlx::query(AssertSqlSafe(format!("select count(*) {differing}"))).fetch_one(connection).await?;
+        let all =
+            sqlx::query(AssertSqlSafe(format!("select count(*) {differing}"))).fetch_one(connection).await?;
         differing_rows = count(all.try_get(0)?);
     }
     Ok(Found { differences, rows: differing_rows })

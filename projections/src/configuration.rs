@@ -76,7 +76,8 @@ pub struct InvoiceRecord {
 }
 
 const ROLES: [Role; 3] = [Role::Admin, Role::Developer, Role::Viewer];
-const INVOICE_STATUSES: [InvoiceStatus; 3] = [InvoiceStatus::Paid, InvoiceStatus::Pending, InvoiceStatus::Overdue];
+const INVOICE_STATUSES: [InvoiceStatus; 3] =
+    [InvoiceStatus::Paid, InvoiceStatus::Pending, InvoiceStatus::Overdue];
 
 pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
     for (sequence, event) in readable(entries) {
@@ -214,7 +215,11 @@ pub async fn keys(database: &Database, tenant_id: TenantId, page: Page) -> Resul
 
 /// # Errors
 /// When the database does not answer.
-pub async fn key(database: &Database, tenant_id: TenantId, key_id: ApiKeyId) -> Result<Option<KeyRecord>, Error> {
+pub async fn key(
+    database: &Database,
+    tenant_id: TenantId,
+    key_id: ApiKeyId,
+) -> Result<Option<KeyRecord>, Error> {
     let mut tx = database.tenant(tenant_id).await?;
     let row = sqlx::query_as!(
         KeyRow,
@@ -268,7 +273,11 @@ pub async fn tenants(database: &Database, page: Page) -> Result<Vec<TenantRecord
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn agent(database: &Database, tenant_id: TenantId, agent_id: AgentId) -> Result<Option<AgentRecord>, Error> {
+pub async fn agent(
+    database: &Database,
+    tenant_id: TenantId,
+    agent_id: AgentId,
+) -> Result<Option<AgentRecord>, Error> {
     let mut tx = database.tenant(tenant_id).await?;
     let row = sqlx::query_as!(
         AgentRow,
@@ -331,7 +340,11 @@ pub async fn agent_names(
 
 /// # Errors
 /// When the database does not answer.
-pub async fn invoice(database: &Database, tenant_id: TenantId, number: &str) -> Result<Option<InvoiceRecord>, Error> {
+pub async fn invoice(
+    database: &Database,
+    tenant_id: TenantId,
+    number: &str,
+) -> Result<Option<InvoiceRecord>, Error> {
     let mut tx = database.tenant(tenant_id).await?;
     let row = sqlx::query!(
         "select invoice_number, amount, currency, status, description from invoices
@@ -394,7 +407,10 @@ impl TenantRow {
         TenantRecord {
             id: TenantId(self.tenant_id),
             name: self.name,
-            webhook_secret: Sealed { key_id: self.webhook_secret_key_id, ciphertext: self.webhook_secret_ciphertext },
+            webhook_secret: Sealed {
+                key_id: self.webhook_secret_key_id,
+                ciphertext: self.webhook_secret_ciphertext,
+            },
             webhook_secret_sealed_for: EventId(self.webhook_secret_event_id),
             created_at: self.created_at,
         }

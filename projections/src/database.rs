@@ -49,9 +49,9 @@ impl From<sqlx::Error> for Error {
 fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         // Classes of SQLSTATE: connection, transaction rolled back, resources, lock not available, operator intervention.
-        sqlx::Error::Database(refusal) => refusal
-            .code()
-            .is_some_and(|code| ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))),
+        sqlx::Error::Database(refusal) => refusal.code().is_some_and(|code| {
+            ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+        }),
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)
@@ -163,7 +163,9 @@ pub enum MigrationError {
 pub async fn migrate(admin_url: &SecretString, login_role: &str) -> Result<(), MigrationError> {
     let mut connection = PgConnection::connect(admin_url.expose_secret()).await?;
     // The session's end releases it.
-    sqlx::raw_sql("select pg_advisory_lock(hashtext('vocalbridge.migrate'))").execute(&mut connection).await?;
+    sqlx::raw_sql("select pg_advisory_lock(hashtext('vocalbridge.migrate'))")
+        .execute(&mut connection)
+        .await?;
     for role in ["vocalbridge_owner", "vocalbridge_app", "vocalbridge_projector"] {
         let create = format!(
             "do $$ begin if not exists (select from pg_roles where rolname = '{role}') then create role {role} nologin; \
@@ -171,10 +173,11 @@ pub async fn migrate(admin_url: &SecretString, login_role: &str) -> Result<(), M
         );
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await?;
     }
-    let (database, login): (String, String) = sqlx::query_as("select quote_ident(current_database()), quote_ident($1)")
-        .bind(login_role)
-        .fetch_one(&mut connection)
-        .await?;
+    let (database, login): (String, String) =
+        sqlx::query_as("select quote_ident(current_database()), quote_ident($1)")
+            .bind(login_role)
+            .fetch_one(&mut connection)
+            .await?;
     // The login role takes a role on with `set role`; inheriting both would undo their separation. A rebuild needs
     // temporary tables.
     let grants = format!(

@@ -207,7 +207,9 @@ impl<'a> Patch<'a> {
             Payload::TurnFailed(failure) => {
                 let cancelled = failure.code == FailureCode::Cancelled;
                 self.status = if cancelled { JobStatus::Cancelled } else { JobStatus::Failed };
-                let sum = |of: fn(&BilledAttempt) -> u64| failure.billed.iter().map(of).fold(0, u64::saturating_add);
+                let sum = |of: fn(&BilledAttempt) -> u64| {
+                    failure.billed.iter().map(of).fold(0, u64::saturating_add)
+                };
                 self.finished = Some(Finished {
                     event,
                     agent_id: failure.agent_id,
@@ -232,9 +234,12 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
         return Ok(());
     }
     let finished: Vec<Option<&Finished<'_>>> = rows.iter().map(|row| row.finished.as_ref()).collect();
-    let replies: Vec<Option<(EventId, &ReplyCompleted)>> =
-        finished.iter().map(|end| end.and_then(|end| end.reply.map(|reply| (end.event.envelope.id, reply)))).collect();
-    let failures: Vec<Option<&TurnFailed>> = finished.iter().map(|end| end.and_then(|end| end.failure)).collect();
+    let replies: Vec<Option<(EventId, &ReplyCompleted)>> = finished
+        .iter()
+        .map(|end| end.and_then(|end| end.reply.map(|reply| (end.event.envelope.id, reply))))
+        .collect();
+    let failures: Vec<Option<&TurnFailed>> =
+        finished.iter().map(|end| end.and_then(|end| end.failure)).collect();
     sqlx::query!(
         "with patch as (
             select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::int8[],
@@ -328,7 +333,11 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
 
 /// # Errors
 /// When the database does not answer.
-pub async fn job(database: &Database, tenant_id: TenantId, job_id: JobId) -> Result<Option<JobRecord>, Error> {
+pub async fn job(
+    database: &Database,
+    tenant_id: TenantId,
+    job_id: JobId,
+) -> Result<Option<JobRecord>, Error> {
     let mut tx = database.tenant(tenant_id).await?;
     let row = sqlx::query_as!(
         JobRow,

@@ -24,7 +24,7 @@ use crate::database::{self, Database};
 const KEY_LEN: usize = 32;
 const NONCE_LEN: usize = 12;
 /// Unwrapped keys held in memory, about 100 bytes each.
-const CACHED_KEYS: usize = 50_000;
+const CACHED_KEYS: usize = 20_000;
 /// After an erasure, other processes may still read the customer's words for this long.
 const CACHED_FOR: Duration = Duration::from_secs(60);
 
@@ -85,7 +85,8 @@ impl Keyring {
     /// # Errors
     /// When it is not base64 of 32 bytes.
     pub fn new(database: Database, secret_key: &SecretString) -> Result<Self, InvalidSecretKey> {
-        let decoded = Zeroizing::new(STANDARD.decode(secret_key.expose_secret().trim()).map_err(|_| InvalidSecretKey)?);
+        let decoded =
+            Zeroizing::new(STANDARD.decode(secret_key.expose_secret().trim()).map_err(|_| InvalidSecretKey)?);
         let secret_key = key_of(&decoded).ok_or(InvalidSecretKey)?;
         let (keys, customers) = (Cache::new(CACHED_KEYS), Cache::new(CACHED_KEYS));
         Ok(Self(Arc::new(Inner { database, secret_key, keys, customers })))
@@ -96,7 +97,11 @@ impl Keyring {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn customer_key(&self, tenant_id: TenantId, customer_id: &str) -> Result<CustomerKeyId, KeyringError> {
+    pub async fn customer_key(
+        &self,
+        tenant_id: TenantId,
+        customer_id: &str,
+    ) -> Result<CustomerKeyId, KeyringError> {
         let tenant_key = self.tenant_key(tenant_id).await?;
         let hash = customer_hash(&tenant_key, customer_id);
         if let Some((since, key_id)) = self.0.customers.get(&(tenant_id, hash))
@@ -266,7 +271,9 @@ fn key_of(bytes: &[u8]) -> Option<Key> {
 }
 
 fn new_key() -> Result<Key, KeyringError> {
-    <[u8; KEY_LEN]>::try_generate().map(|key| Arc::new(Zeroizing::new(key))).map_err(|_| KeyringError::NoRandomness)
+    <[u8; KEY_LEN]>::try_generate()
+        .map(|key| Arc::new(Zeroizing::new(key)))
+        .map_err(|_| KeyringError::NoRandomness)
 }
 
 /// A random nonce, then the ciphertext and its tag.

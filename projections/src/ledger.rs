@@ -30,7 +30,9 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
     for (sequence, event) in readable(entries) {
         let (job_id, agent_id, channel, bill) = match &event.payload {
             Payload::ReplyCompleted(reply) => (reply.job_id, reply.agent_id, reply.channel, &reply.billed),
-            Payload::TurnFailed(failure) => (failure.job_id, failure.agent_id, failure.channel, &failure.billed),
+            Payload::TurnFailed(failure) => {
+                (failure.job_id, failure.agent_id, failure.channel, &failure.billed)
+            }
             _ => continue,
         };
         // An attempt that used nothing and costs nothing is no entry.
@@ -45,7 +47,8 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
     }
     let providers: Vec<Cow<'_, str>> = rows.iter().map(|row| text(&row.billed.provider)).collect();
     let models: Vec<Cow<'_, str>> = rows.iter().map(|row| text(&row.billed.model)).collect();
-    let versions: Vec<Cow<'_, str>> = rows.iter().map(|row| text(&row.billed.metered.price_version)).collect();
+    let versions: Vec<Cow<'_, str>> =
+        rows.iter().map(|row| text(&row.billed.metered.price_version)).collect();
     sqlx::query!(
         "insert into usage_entries (tenant_id, attempt_id, session_id, job_id, agent_id, channel, provider, model,
             outcome, tokens_in, tokens_out, estimated, price_version, cost_usd, occurred_at, sequence)
@@ -171,7 +174,11 @@ pub async fn usage(
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn top_agents(database: &Database, tenant_id: TenantId, limit: i64) -> Result<Vec<(AgentId, Amounts)>, Error> {
+pub async fn top_agents(
+    database: &Database,
+    tenant_id: TenantId,
+    limit: i64,
+) -> Result<Vec<(AgentId, Amounts)>, Error> {
     let mut tx = database.tenant(tenant_id).await?;
     let rows = sqlx::query!(
         r#"select agent_id as "agent_id!: Uuid", sum(messages)::int8 as "messages!", sum(tokens_in)::int8 as "tokens_in!",

@@ -31,6 +31,7 @@ pub mod keyring;
 pub mod snapshots;
 
 mod batch;
+mod checkpoints;
 mod column;
 
 pub use database::{Config, Database, Error, MigrationError, Page, migrate};

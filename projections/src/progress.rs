@@ -45,7 +45,9 @@ impl Progress {
         let Some(sender) = self.reached.get(projection) else { return false };
         let mut receiver = sender.subscribe();
         let there = |reached: &Vec<u64>| {
-            reached.get(usize::from(position.partition)).is_some_and(|sequence| *sequence >= position.sequence)
+            reached
+                .get(usize::from(position.partition))
+                .is_some_and(|sequence| *sequence >= position.sequence)
         };
         timeout(patience, receiver.wait_for(there)).await.is_ok_and(|waited| waited.is_ok())
     }
@@ -60,7 +62,10 @@ impl Progress {
         while !shutdown.is_cancelled() {
             let listened = shutdown.run_until_cancelled(self.listen()).await;
             let Some(Err(error)) = listened else { break };
-            tracing::warn!(error = &error as &dyn std::error::Error, "cannot follow the projections' progress");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot follow the projections' progress"
+            );
             shutdown.run_until_cancelled(sleep(RECONNECT_PAUSE)).await;
         }
     }
@@ -69,7 +74,9 @@ impl Progress {
         let mut listener = PgListener::connect_with(self.database.app()).await?;
         listener.ignore_pool_close_event(true);
         listener.listen_all([PROGRESS_CHANNEL, CONFIGURATION_CHANNEL]).await?;
-        // Changes may have been missed while nobody listened.
+        // Changes may have been missed while nobody listened. And projectors do not wait for the disk: a database that
+        // crashed may have forgotten its newest batches, and what they held is applied again.
+        self.reached.values().for_each(|sender| sender.send_modify(Vec::clear));
         self.configuration.send_modify(|changes| *changes += 1);
         let mut reread = interval(REREAD);
         reread.set_missed_tick_behavior(MissedTickBehavior::Delay);

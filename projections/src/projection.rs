@@ -63,7 +63,11 @@ impl Projection {
     }
 
     /// Writes what follows from `entries`, which are of one partition and in order. Writing them twice changes nothing.
-    pub(crate) async fn apply(self, connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
+    pub(crate) async fn apply(
+        self,
+        connection: &mut PgConnection,
+        entries: &[Entry],
+    ) -> Result<(), sqlx::Error> {
         match self {
             Self::Configuration => configuration::apply(connection, entries).await,
             Self::Transcripts => transcripts::apply(connection, entries).await,

@@ -62,9 +62,12 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
     }
     let providers: Vec<Cow<'_, str>> = rows.iter().map(|(_, _, call)| text(&call.provider)).collect();
     let models: Vec<Cow<'_, str>> = rows.iter().map(|(_, _, call)| text(&call.model)).collect();
-    let codes: Vec<Option<Cow<'_, str>>> = rows.iter().map(|(_, _, call)| call.error_code.as_deref().map(text)).collect();
-    let errors: Vec<Option<Cow<'_, str>>> = rows.iter().map(|(_, _, call)| call.error.as_deref().map(text)).collect();
-    let versions: Vec<Cow<'_, str>> = rows.iter().map(|(_, _, call)| text(&call.metered.price_version)).collect();
+    let codes: Vec<Option<Cow<'_, str>>> =
+        rows.iter().map(|(_, _, call)| call.error_code.as_deref().map(text)).collect();
+    let errors: Vec<Option<Cow<'_, str>>> =
+        rows.iter().map(|(_, _, call)| call.error.as_deref().map(text)).collect();
+    let versions: Vec<Cow<'_, str>> =
+        rows.iter().map(|(_, _, call)| text(&call.metered.price_version)).collect();
     sqlx::query!(
         "insert into provider_calls (tenant_id, attempt_id, session_id, job_id, turn_id, agent_id, correlation_id,
             provider, model, number, outcome, error_code, error, status, started_at, latency_ms, first_token_ms,

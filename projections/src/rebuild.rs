@@ -25,7 +25,8 @@ const BATCH: usize = 4_000;
 /// Entries that are known to be in the log must come within this time.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 /// A rebuild may read the log for long while its transaction rests.
-const SETUP: &str = "set idle_in_transaction_session_timeout to 0; set temp_buffers to '128MB'; set work_mem to '64MB'";
+const SETUP: &str =
+    "set idle_in_transaction_session_timeout to 0; set temp_buffers to '128MB'; set work_mem to '64MB'";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -101,7 +102,8 @@ pub async fn rebuild(
     let seconds = started.elapsed().as_secs_f64();
     let mut reports = Vec::new();
     for projection in projections {
-        let events = shadow.at.iter().filter(|((of, _), _)| of == projection).map(|(_, sequence)| sequence).sum();
+        let events =
+            shadow.at.iter().filter(|((of, _), _)| of == projection).map(|(_, sequence)| sequence).sum();
         let (mut differences, mut differing_rows) = (Vec::new(), 0);
         for table in projection.tables() {
             let found = compare::compare(&mut snapshot, table).await?;
@@ -119,7 +121,9 @@ pub async fn rebuild(
         shadow.advance(&mut tx, &targets).await?;
         for table in projections.iter().flat_map(|projection| projection.tables()) {
             let name = table.name;
-            let swap = format!("truncate vocalbridge.{name}; insert into vocalbridge.{name} select * from pg_temp.{name}");
+            let swap = format!(
+                "truncate vocalbridge.{name}; insert into vocalbridge.{name} select * from pg_temp.{name}"
+            );
             sqlx::raw_sql(AssertSqlSafe(swap)).execute(&mut *tx).await?;
         }
         if projections.contains(&Projection::Configuration) {
@@ -147,13 +151,20 @@ async fn create_shadow(connection: &mut PgConnection, table: &Table) -> Result<(
 /// Sequences by projection and partition.
 type Sequences = HashMap<(Projection, u16), u64>;
 
-async fn checkpoints(connection: &mut PgConnection, projections: &[Projection]) -> Result<Sequences, sqlx::Error> {
-    let rows = sqlx::query!("select projection, partition, sequence from checkpoints").fetch_all(connection).await?;
+async fn checkpoints(
+    connection: &mut PgConnection,
+    projections: &[Projection],
+) -> Result<Sequences, sqlx::Error> {
+    let rows =
+        sqlx::query!("select projection, partition, sequence from checkpoints").fetch_all(connection).await?;
     Ok(sequences(projections, rows.into_iter().map(|row| (row.projection, row.partition, row.sequence))))
 }
 
 /// Likewise, and nobody moves them until the transaction ends.
-async fn checkpoints_held(connection: &mut PgConnection, projections: &[Projection]) -> Result<Sequences, sqlx::Error> {
+async fn checkpoints_held(
+    connection: &mut PgConnection,
+    projections: &[Projection],
+) -> Result<Sequences, sqlx::Error> {
     let names: Vec<String> = projections.iter().map(|projection| projection.name().to_owned()).collect();
     let rows = sqlx::query!(
         "select projection, partition, sequence from checkpoints where projection = any($1)
@@ -167,7 +178,8 @@ async fn checkpoints_held(connection: &mut PgConnection, projections: &[Projecti
 
 fn sequences(projections: &[Projection], rows: impl Iterator<Item = (String, i32, i64)>) -> Sequences {
     rows.filter_map(|(name, partition, sequence)| {
-        let projection = Projection::from_name(&name).filter(|projection| projections.contains(projection))?;
+        let projection =
+            Projection::from_name(&name).filter(|projection| projections.contains(projection))?;
         Some(((projection, u16::try_from(partition).ok()?), count(sequence)))
     })
     .collect()
@@ -183,9 +195,14 @@ struct Shadow<'a, P> {
 
 impl<P: FnMut(u64) + Send> Shadow<'_, P> {
     /// Applies the log up to `targets`.
-    async fn advance(&mut self, connection: &mut PgConnection, targets: &Sequences) -> Result<(), RebuildError> {
+    async fn advance(
+        &mut self,
+        connection: &mut PgConnection,
+        targets: &Sequences,
+    ) -> Result<(), RebuildError> {
         for partition in 0..self.source.partitions() {
-            let at = |of: &Sequences, projection| of.get(&(projection, partition)).copied().unwrap_or_default();
+            let at =
+                |of: &Sequences, projection| of.get(&(projection, partition)).copied().unwrap_or_default();
             let open: Vec<Projection> = self.projections.to_vec();
             let begin = open.iter().map(|projection| at(&self.at, *projection)).min().unwrap_or_default();
             let end = open.iter().map(|projection| at(targets, *projection)).max().unwrap_or_default();

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{CommitError, Gap, MAX_ENTRIES, Reader, Writer};
-use crate::column::{big, count};
+use crate::checkpoints::{checkpoints, stand_by};
 use crate::database::{Database, Error};
 use crate::projection::Projection;
 use crate::source::{EntrySource, SourceError};
@@ -27,10 +27,6 @@ const UNDECODABLE: &str = "vocalbridge_undecodable_events_total";
 const MISSING: &str = "vocalbridge_missing_events_total";
 
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
-/// A runner that stands by looks this often whether the other one still moves.
-const STANDBY_LOOK: Duration = Duration::from_millis(500);
-/// As many looks without any movement, and a projection behind: then nobody is at work on it either.
-const STALLED_LOOKS: u32 = 180;
 /// Pauses between attempts; the last one repeats.
 const PAUSES: [Duration; 6] = [
     Duration::from_millis(100),
@@ -41,13 +37,19 @@ const PAUSES: [Duration; 6] = [
     Duration::from_secs(5),
 ];
 /// Pauses before a projection that refused a batch tries it again.
-const REFUSED_PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
+const REFUSED_PAUSES: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
 /// How long the group may wait for one that joins it.
 const JOIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Keeps all projections of one partition up to date until `shutdown`. Survives Postgres and the log going away; a
 /// second one on the same partition stands by and takes over when the first has stopped.
-pub async fn run(database: Database, source: Arc<dyn EntrySource>, partition: u16, shutdown: CancellationToken) {
+pub async fn run(
+    database: Database,
+    source: Arc<dyn EntrySource>,
+    partition: u16,
+    shutdown: CancellationToken,
+) {
     let mut failures = 0;
     let mut gap = None;
     let endless = async {
@@ -62,11 +64,19 @@ pub async fn run(database: Database, source: Arc<dyn EntrySource>, partition: u1
                 Stop::Uncertain => {}
                 Stop::Log(error) => {
                     gap = error.downcast_ref::<Gap>().map(|gap| gap.to + 1);
-                    tracing::warn!(partition, error = &*error as &dyn std::error::Error, "cannot read the log");
+                    tracing::warn!(
+                        partition,
+                        error = &*error as &dyn std::error::Error,
+                        "cannot read the log"
+                    );
                     pause(&PAUSES, &mut failures).await;
                 }
                 Stop::Database(error) => {
-                    tracing::warn!(partition, error = &error as &dyn std::error::Error, "cannot read checkpoints");
+                    tracing::warn!(
+                        partition,
+                        error = &error as &dyn std::error::Error,
+                        "cannot read checkpoints"
+                    );
                     pause(&PAUSES, &mut failures).await;
                 }
             }
@@ -209,7 +219,9 @@ impl<'a> Runner<'a> {
                 group.sequence = last;
                 return Ok(());
             }
-            Err(CommitError::Database(Error::Refused(refusal))) if group.members.len() > 1 => Error::Refused(refusal),
+            Err(CommitError::Database(Error::Refused(refusal))) if group.members.len() > 1 => {
+                Error::Refused(refusal)
+            }
             Err(error) => return Err(error),
         };
         let (mut well, mut refused) = (Vec::new(), Vec::new());
@@ -228,7 +240,12 @@ impl<'a> Runner<'a> {
         }
         for projection in refused {
             let partition = self.partition;
-            tracing::error!(partition, projection = projection.name(), after = old, "a projection refuses a batch");
+            tracing::error!(
+                partition,
+                projection = projection.name(),
+                after = old,
+                "a projection refuses a batch"
+            );
             let _ = left.try_send((projection, old));
         }
         group.members = well;
@@ -243,7 +260,12 @@ impl<'a> Runner<'a> {
             let before = at;
             match self.approach(group, projection, &mut at, gap).await {
                 Ok(()) => {
-                    tracing::info!(partition = self.partition, projection = projection.name(), at, "projection is level");
+                    tracing::info!(
+                        partition = self.partition,
+                        projection = projection.name(),
+                        at,
+                        "projection is level"
+                    );
                     return Ok(());
                 }
                 Err(Setback::Fenced) => return Err(Stop::Fenced),
@@ -306,9 +328,10 @@ impl<'a> Runner<'a> {
     async fn measure(&self) {
         loop {
             sleep(MEASURE_EVERY).await;
-            let (Ok(last), Ok(checkpoints)) =
-                (self.source.last_sequence(self.partition).await, checkpoints(self.database, self.partition).await)
-            else {
+            let (Ok(last), Ok(checkpoints)) = (
+                self.source.last_sequence(self.partition).await,
+                checkpoints(self.database, self.partition).await,
+            ) else {
                 continue;
             };
             for (projection, at) in checkpoints {
@@ -371,61 +394,6 @@ fn report_strange(batch: &[Entry], before: u64) {
         metrics::counter!(MISSING).increment(missing);
         tracing::error!(after = before, missing, "entries are missing from the log");
     }
-}
-
-/// Waits until the runner that holds the partition has stopped moving although there is work.
-async fn stand_by(database: &Database, source: &dyn EntrySource, partition: u16) {
-    let mut seen = None;
-    let mut behind = false;
-    let mut looks = 0;
-    loop {
-        sleep(STANDBY_LOOK).await;
-        let Ok(now) = checkpoints(database, partition).await else { continue };
-        let Ok(last) = source.last_sequence(partition).await else { continue };
-        looks = if seen.as_ref() == Some(&now) { looks + 1 } else { 0 };
-        // It was behind at the last look and has not moved since: it had half a second for what was there already.
-        if looks > 0 && behind {
-            return;
-        }
-        behind = now.iter().all(|(_, sequence)| *sequence < last);
-        if looks >= STALLED_LOOKS && now.iter().any(|(_, sequence)| *sequence < last) {
-            return;
-        }
-        seen = Some(now);
-    }
-}
-
-/// How far each projection is. Makes the checkpoints that do not exist yet.
-async fn checkpoints(database: &Database, partition: u16) -> Result<Vec<(Projection, u64)>, Error> {
-    let rows = sqlx::query!(
-        "select projection, sequence from checkpoints where partition = $1 order by projection",
-        i32::from(partition)
-    )
-    .fetch_all(database.app())
-    .await?;
-    let known: Vec<(Projection, u64)> = rows
-        .into_iter()
-        .filter_map(|row| Some((Projection::from_name(&row.projection)?, count(row.sequence))))
-        .collect();
-    if known.len() == Projection::ALL.len() {
-        return Ok(known);
-    }
-    let names = Projection::ALL.map(|projection| projection.name().to_owned());
-    let rows = sqlx::query!(
-        "with made as (
-            insert into checkpoints (projection, partition, sequence) select unnest($1::text[]), $2, $3
-            on conflict on constraint checkpoints_pkey do nothing
-         ) select projection, sequence from checkpoints where partition = $2",
-        &names[..],
-        i32::from(partition),
-        big(0_u64),
-    )
-    .fetch_all(&mut database.projector().await?)
-    .await?;
-    let sequence_of = |projection: Projection| {
-        rows.iter().find(|row| row.projection == projection.name()).map_or(0, |row| count(row.sequence))
-    };
-    Ok(Projection::ALL.map(|projection| (projection, sequence_of(projection))).to_vec())
 }
 
 /// Waits the longer, the more attempts have failed in a row.

@@ -10,7 +10,12 @@ use crate::database::{Database, Error, parsed};
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn save(database: &Database, aggregate: &Aggregate, sequence: u64, state: &Value) -> Result<(), Error> {
+pub async fn save(
+    database: &Database,
+    aggregate: &Aggregate,
+    sequence: u64,
+    state: &Value,
+) -> Result<(), Error> {
     let Aggregate { tenant_id: TenantId(tenant_id), family, id } = aggregate;
     let mut tx = database.tenant(aggregate.tenant_id).await?;
     sqlx::query!(

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use events::session::{ToolCompleted, ToolStatus};
-use events::{AgentId, Entry, Event, EventId, JobId, Payload, Sealed, SessionId, TenantId, ToolCallId, TurnId};
+use events::{
+    AgentId, Entry, Event, EventId, JobId, Payload, Sealed, SessionId, TenantId, ToolCallId, TurnId,
+};
 use sqlx::PgConnection;
 
 pub use crate::provider_calls::Filter;
@@ -47,7 +49,8 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
         return Ok(());
     }
     let names: Vec<Cow<'_, str>> = rows.iter().map(|(_, _, run)| text(&run.name)).collect();
-    let arguments: Vec<Cow<'_, str>> = rows.iter().map(|(_, _, run)| text(&run.arguments.ciphertext)).collect();
+    let arguments: Vec<Cow<'_, str>> =
+        rows.iter().map(|(_, _, run)| text(&run.arguments.ciphertext)).collect();
     let results: Vec<Cow<'_, str>> = rows.iter().map(|(_, _, run)| text(&run.result.ciphertext)).collect();
     sqlx::query!(
         "insert into tool_executions (tenant_id, tool_call_id, session_id, job_id, turn_id, agent_id, correlation_id,
@@ -119,7 +122,12 @@ pub async fn list(
                 correlation_id: row.correlation_id,
                 name: row.name,
                 arguments: Sealed { key_id: row.arguments_key_id, ciphertext: row.arguments_ciphertext },
-                status: variant("status", &row.status, &[ToolStatus::Ok, ToolStatus::Error], ToolStatus::as_str)?,
+                status: variant(
+                    "status",
+                    &row.status,
+                    &[ToolStatus::Ok, ToolStatus::Error],
+                    ToolStatus::as_str,
+                )?,
                 result: Sealed { key_id: row.result_key_id, ciphertext: row.result_ciphertext },
                 sealed_for: EventId(row.sealed_event_id),
                 latency_ms: count(row.latency_ms),

@@ -166,7 +166,8 @@ async fn insert_sessions(connection: &mut PgConnection, rows: &[CreatedRow<'_>])
     if rows.is_empty() {
         return Ok(());
     }
-    let customers: Vec<Cow<'_, str>> = rows.iter().map(|row| text(&row.session.customer_id.ciphertext)).collect();
+    let customers: Vec<Cow<'_, str>> =
+        rows.iter().map(|row| text(&row.session.customer_id.ciphertext)).collect();
     sqlx::query!(
         "insert into sessions (tenant_id, session_id, agent_id, channel, customer_key_id, customer_ciphertext,
             customer_event_id, created_at, ended_at, end_reason, sequence)
@@ -217,10 +218,13 @@ async fn insert_messages(connection: &mut PgConnection, rows: &[MessageRow<'_>])
     if rows.is_empty() {
         return Ok(());
     }
-    let role = |row: &MessageRow<'_>| if row.reply.is_some() { MessageRole::Assistant } else { MessageRole::User };
+    let role =
+        |row: &MessageRow<'_>| if row.reply.is_some() { MessageRole::Assistant } else { MessageRole::User };
     let contents: Vec<Cow<'_, str>> = rows.iter().map(|row| text(&row.content.ciphertext)).collect();
-    let providers: Vec<Option<Cow<'_, str>>> = rows.iter().map(|row| row.reply.map(|reply| text(&reply.provider))).collect();
-    let models: Vec<Option<Cow<'_, str>>> = rows.iter().map(|row| row.reply.map(|reply| text(&reply.model))).collect();
+    let providers: Vec<Option<Cow<'_, str>>> =
+        rows.iter().map(|row| row.reply.map(|reply| text(&reply.provider))).collect();
+    let models: Vec<Option<Cow<'_, str>>> =
+        rows.iter().map(|row| row.reply.map(|reply| text(&reply.model))).collect();
     sqlx::query!(
         "insert into messages (tenant_id, session_id, sequence, message_id, role, content_key_id, content_ciphertext,
             content_event_id, created_at, job_id, correlation_id, agent_id, channel, provider, model, tokens_in,
@@ -286,7 +290,11 @@ pub async fn session(
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn sessions(database: &Database, tenant_id: TenantId, page: Page) -> Result<Vec<SessionRecord>, Error> {
+pub async fn sessions(
+    database: &Database,
+    tenant_id: TenantId,
+    page: Page,
+) -> Result<Vec<SessionRecord>, Error> {
     let mut tx = database.tenant(tenant_id).await?;
     let rows = sqlx::query_as!(
         SessionRow,

@@ -1,1 +1,202 @@
-fn main() {}
+//! `make bench`: load on the real system, measured against the simulated vendor called directly in the same run.
+//!
+//! The bench process is the clients and the vendor. The system under test is one process with all roles, with a
+//! nats-server and a Postgres of its own; every append is acknowledged by the log and every projection runs. What is
+//! called *added* is a percentile through the system minus the same percentile of the vendor called directly.
+
+mod cpu;
+mod http;
+mod load;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cli::seed::{self, Credentials};
+use cli::services::{Durability, Services, ServicesConfig};
+use cli::settings::{self, Settings, environment};
+use cli::source::LogSource;
+use cli::system::System;
+use projections::Projection;
+use projections::rebuild::{self, Options};
+use secrecy::SecretString;
+use serde_json::json;
+use tests::{Client, Process, truth, world};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use vendors::simulator::{self, Control, SimulatorConfig};
+
+use cpu::Cpu;
+use load::{Load, Measured, Target};
+
+/// Short: `make bench ARGS=--quick`.
+struct Plan {
+    closed_one: usize,
+    closed_many: usize,
+    open_seconds: u64,
+    slow_messages: usize,
+}
+
+const FULL: Plan = Plan { closed_one: 6_000, closed_many: 60_000, open_seconds: 20, slow_messages: 12_000 };
+const QUICK: Plan = Plan { closed_one: 1_000, closed_many: 10_000, open_seconds: 5, slow_messages: 2_000 };
+const CONNECTIONS: usize = 64;
+const OPEN_RATE: u64 = 100;
+/// Messages of one session before a new one is opened.
+const SESSION_LENGTH: usize = 10;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Result<()> {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let plan = if quick { QUICK } else { FULL };
+    let folder = tempfile::Builder::new().prefix("vocalbridge-bench-").tempdir()?;
+    let durability = if environment("BENCH_DURABILITY").as_deref() == Some("fast") {
+        Durability::Fast
+    } else {
+        Durability::Full
+    };
+    let binaries = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.data/bin");
+    let config = ServicesConfig::new(folder.path().join("data"), durability).with_binaries_dir(binaries);
+    let services = Services::start(&config).await?;
+    let measured = run(&plan, &services, folder.path().to_path_buf()).await;
+    services.stop().await?;
+    measured
+}
+
+async fn run(plan: &Plan, services: &Services, folder: PathBuf) -> Result<()> {
+    let credentials = Credentials::load_or_make(&folder.join("credentials.json"))?;
+    let login = SecretString::from(services.postgres.url().to_owned());
+    let admin = SecretString::from(services.postgres.admin_url().to_owned());
+    projections::migrate(&admin, settings::login_role(&login).context("no login role")?).await?;
+    let (tracker, end) = (TaskTracker::new(), CancellationToken::new());
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let vendor = listener.local_addr()?;
+    let mut simulated = SimulatorConfig::new(now);
+    simulated.vendor_a = Control { failure_rate: 0.0, ..Control::vendor_a() };
+    let vendor_end = end.clone();
+    tracker.spawn(async move { simulator::run(listener, simulated, vendor_end).await });
+
+    let port = world::free_port();
+    let settings: Vec<(String, String)> = [
+        ("DATABASE_URL", services.postgres.url()),
+        ("NATS_URL", services.nats.url()),
+        ("VOCALBRIDGE_OPERATOR_KEY", credentials.operator_key.as_str()),
+        ("VOCALBRIDGE_SECRET_KEY", credentials.secret_key.as_str()),
+        ("VENDOR_A_BASE_URL", &format!("http://{vendor}/vendor_a")),
+        ("VENDOR_B_BASE_URL", &format!("http://{vendor}/vendor_b")),
+        ("RUST_LOG", "warn"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec();
+    let lookup = |name: &str| settings.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let system = System::connect(Settings::read(&lookup)?).await?;
+    seed::seed(&system.nats.log, &system.keyring, &system.clock, &credentials).await?;
+    seed::project(&system).await?;
+    let arguments = ["serve", "--roles", "api,workers,projections", "--port", &port.to_string()];
+    let server = Process::start(&arguments, &settings, folder.join("server.log"));
+    let client = Client::new(&format!("http://127.0.0.1:{port}"), &credentials.tenants[0].api_key);
+    world::ready(&client).await;
+
+    let cpu = Cpu::of(server.pid(), services.nats.pid(), services.postgres.pids());
+    let gateway = Target::Gateway {
+        address: format!("127.0.0.1:{port}").parse()?,
+        key: credentials.tenants[0].api_key.clone(),
+        agent: credentials.tenants[0].agents[0].id.to_string(),
+    };
+    let direct = Target::Vendor { address: vendor };
+    report::machine();
+
+    // Warm both up: connections, caches, the allocator.
+    for target in [&gateway, &direct] {
+        load::run(target, Load::Closed { connections: CONNECTIONS, requests: 2_000 }, &cpu).await?;
+    }
+    let one = Load::Closed { connections: 1, requests: plan.closed_one };
+    let (direct_one, gateway_one) =
+        (load::run(&direct, one, &cpu).await?, load::run(&gateway, one, &cpu).await?);
+    report::pair("one connection, 0 ms vendor", &direct_one, &gateway_one);
+    let steady = Load::Open { per_second: OPEN_RATE, seconds: plan.open_seconds };
+    let (direct_steady, gateway_steady) =
+        (load::run(&direct, steady, &cpu).await?, load::run(&gateway, steady, &cpu).await?);
+    report::pair(&format!("{OPEN_RATE}/s open loop, 0 ms vendor"), &direct_steady, &gateway_steady);
+    let many = Load::Closed { connections: CONNECTIONS, requests: plan.closed_many };
+    let direct_many = load::run(&direct, many, &cpu).await?;
+    let gateway_many = load::run(&gateway, many, &cpu).await?;
+    report::pair(&format!("{CONNECTIONS} connections, 0 ms vendor"), &direct_many, &gateway_many);
+    let lag = projected(&system).await?;
+
+    let control = client_of(&vendor.to_string());
+    let slow = control.request(reqwest::Method::PUT, "/_control/vendor_a").json(&json!({ "latency_ms": 50 }));
+    ensure!(control.send(slow).await?.status.is_success(), "the vendor does not obey");
+    let (direct_slow, gateway_slow) =
+        (load::run(&direct, steady, &cpu).await?, load::run(&gateway, steady, &cpu).await?);
+    report::pair(&format!("{OPEN_RATE}/s open loop, 50 ms vendor"), &direct_slow, &gateway_slow);
+    let slow = Load::Closed { connections: CONNECTIONS, requests: plan.slow_messages };
+    let (direct_slow_many, gateway_slow_many) =
+        (load::run(&direct, slow, &cpu).await?, load::run(&gateway, slow, &cpu).await?);
+    report::pair(&format!("{CONNECTIONS} connections, 50 ms vendor"), &direct_slow_many, &gateway_slow_many);
+
+    report::costs("at 64 connections", &gateway_many, cpu.peak_memory_mib());
+    println!(
+        "projections caught up {:.2} s after the last of {} messages",
+        lag.as_secs_f64(),
+        plan.closed_many
+    );
+    projected(&system).await?;
+    rebuild_rate(&system).await?;
+    report::verdict(
+        &Measured::added(&direct_one, &gateway_one),
+        &Measured::added(&direct_steady, &gateway_steady),
+        &gateway_many,
+        cpu.peak_memory_mib(),
+    );
+    end.cancel();
+    drop(server);
+    tracker.close();
+    tracker.wait().await;
+    Ok(())
+}
+
+/// Waits until every projection stands where the log ends.
+async fn projected(system: &System) -> Result<Duration> {
+    let started = std::time::Instant::now();
+    truth::projections_are_level(system).await;
+    Ok(started.elapsed())
+}
+
+async fn rebuild_rate(system: &System) -> Result<()> {
+    let source = LogSource(system.nats.log.clone());
+    let all =
+        rebuild::rebuild(&system.database, &source, &Projection::ALL, Options::default(), |_| {}).await?;
+    let first = all.first().context("no projection")?;
+    println!(
+        "rebuild of all {} projections: {} events at {:.0}/s",
+        all.len(),
+        first.events,
+        first.events as f64 / first.seconds
+    );
+    for report in &all {
+        ensure!(report.differences.is_empty(), "{} differs from its rebuild", report.projection);
+    }
+    for projection in Projection::ALL {
+        let reports =
+            rebuild::rebuild(&system.database, &source, &[projection], Options::default(), |_| {}).await?;
+        for report in reports {
+            println!(
+                "rebuild of {:<16} {:>8.0} events/s",
+                report.projection,
+                report.events as f64 / report.seconds
+            );
+        }
+    }
+    Ok(())
+}
+
+fn client_of(address: &str) -> Client {
+    Client::new(&format!("http://{address}"), "")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the simulated vendor lives in real time")]
+fn now() -> chrono::DateTime<chrono::Utc> {
+    chrono::Utc::now()
+}

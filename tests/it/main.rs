@@ -1,4 +1,16 @@
 //! The whole system against real parts. One file per promise.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod bad_input;
+mod compose;
+mod fairness;
+mod house;
+mod idempotency;
+mod isolation;
+mod nothing_lost;
+mod pages;
+mod roles;
+mod service;
+mod streaming;
+mod vendor_faults;
 mod walk;

@@ -32,6 +32,41 @@ impl Answer {
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }
+
+    /// It was given before, and the sender is told so.
+    pub fn is_replayed(&self) -> bool {
+        self.header("idempotency-replayed") == "true"
+    }
+
+    /// Asserts a complete RFC 9457 problem with this status and code. `sent` is named when it is none.
+    #[track_caller]
+    pub fn assert_problem(&self, status: u16, code: &str, sent: &str) {
+        assert_eq!((self.status.as_u16(), self.code()), (status, code), "{sent}: {self:?}");
+        assert_eq!(self.header("content-type"), "application/problem+json", "{sent}: {self:?}");
+        assert_eq!(self.body["status"], status, "{sent}: {self:?}");
+        assert_eq!(self.body["type"], format!("urn:vocalbridge:problem:{code}"), "{sent}: {self:?}");
+        assert!(!self.text("title").is_empty() && !self.text("detail").is_empty(), "{sent}: {self:?}");
+        assert!(!self.text("correlation_id").is_empty(), "{sent}: {self:?}");
+        assert_eq!(self.text("correlation_id"), self.header("x-correlation-id"), "{sent}: {self:?}");
+        assert_eq!(
+            self.body["errors"].is_array(),
+            status == 422 && code != "idempotency_key_reused",
+            "{sent}: {self:?}"
+        );
+    }
+
+    /// The fields that a 422 complains of.
+    pub fn fields(&self) -> Vec<&str> {
+        let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        errors.iter().filter_map(|error| error["field"].as_str()).collect()
+    }
+
+    /// The rows of a list.
+    #[track_caller]
+    pub fn rows(&self) -> &[Value] {
+        assert_eq!(self.status, StatusCode::OK, "{self:?}");
+        self.body.as_array().unwrap_or_else(|| panic!("no list: {self:?}"))
+    }
 }
 
 impl Client {
@@ -45,6 +80,10 @@ impl Client {
     /// The same with another key.
     pub fn with_key(&self, key: &str) -> Self {
         Self { key: key.to_owned(), ..self.clone() }
+    }
+
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -66,6 +105,25 @@ impl Client {
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         self.send(self.request(Method::POST, path).json(&body)).await.unwrap()
+    }
+
+    /// A POST with further headers.
+    pub async fn post_with(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Answer {
+        let request = self.request(Method::POST, path).json(body);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        self.send(request).await.unwrap()
+    }
+
+    /// The same with a new key of `role`, made with this one.
+    pub async fn with_role(&self, role: &str) -> Self {
+        let answer = self.post("/api/keys", json!({ "name": role, "role": role })).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        self.with_key(answer.text("api_key"))
+    }
+
+    /// All that a tenant has used.
+    pub async fn usage(&self) -> Answer {
+        self.get("/api/analytics/usage?start_date=2020-01-01&end_date=2100-01-01").await
     }
 
     /// A new session with `agent_id`.

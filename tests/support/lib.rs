@@ -5,7 +5,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "test support: a broken set-up ends the test")]
 
 pub mod client;
+pub mod openapi;
 pub mod process;
+pub mod raw;
+pub mod sse;
 pub mod truth;
 pub mod world;
 
@@ -29,5 +32,7 @@ pub async fn eventually<T>(what: &str, limit: Duration, mut condition: impl Asyn
             }
         }
     };
-    tokio::time::timeout(limit, tried).await.unwrap_or_else(|_| panic!("{what} did not happen within {limit:?}"))
+    tokio::time::timeout(limit, tried)
+        .await
+        .unwrap_or_else(|_| panic!("{what} did not happen within {limit:?}"))
 }

@@ -39,8 +39,12 @@ impl World {
 
     /// The same, with settings for all roles.
     pub async fn with_environment(extra: &[(&str, &str)]) -> Self {
-        let folder = tempfile::Builder::new().prefix("vocalbridge-test-").tempdir().unwrap();
-        let config = ServicesConfig::new(folder.path().join("data"), Durability::Fast).with_binaries_dir(binaries());
+        // VOCALBRIDGE_TEST_KEEP=1 leaves the data and the processes' logs for a look.
+        let keep = std::env::var_os("VOCALBRIDGE_TEST_KEEP").is_some();
+        let folder =
+            tempfile::Builder::new().prefix("vocalbridge-test-").disable_cleanup(keep).tempdir().unwrap();
+        let config =
+            ServicesConfig::new(folder.path().join("data"), Durability::Fast).with_binaries_dir(binaries());
         let services = Services::start(&config).await.unwrap();
         let credentials = Credentials::load_or_make(&folder.path().join("credentials.json")).unwrap();
         let login = SecretString::from(services.postgres.url().to_owned());
@@ -98,7 +102,9 @@ impl World {
     /// The connections of one more process.
     pub async fn connect(&self) -> System {
         let environment = self.environment();
-        let lookup = |name: &str| environment.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let lookup = |name: &str| {
+            environment.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+        };
         System::connect(Settings::read(&lookup).unwrap()).await.unwrap()
     }
 

@@ -83,7 +83,17 @@ impl Workers {
         let Connections { nats, database, keyring } = connections;
         let sessions = Sessions::new(nats.log.clone(), database.clone());
         let agents = Agents::new(database.clone(), progress.config_changes());
-        Self { nats, database, keyring, clock, vendors, config: Arc::new(config), worker_id, sessions, agents }
+        Self {
+            nats,
+            database,
+            keyring,
+            clock,
+            vendors,
+            config: Arc::new(config),
+            worker_id,
+            sessions,
+            agents,
+        }
     }
 
     /// The `actor` of what a worker does.

@@ -1,7 +1,7 @@
-//! Sessions as folds of the log: from memory, else from a snapshot, and always brought up to date by the tail.
+//! Sessions as folds of the log: from memory, else from its beginning or a snapshot, and brought up to date by the tail.
 
 use events::{Aggregate, Recorded};
-use nats::{Log, ReadError};
+use nats::{Delivery, Log, ReadError};
 use projections::{Database, snapshots};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -9,10 +9,10 @@ use quick_cache::sync::Cache;
 use domain::Session;
 
 /// Bounds the memory of all cached sessions of a process, by an estimate of their size.
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 const TYPICAL_SESSIONS: usize = 4_096;
-/// A tail longer than this when a session is loaded is worth a new snapshot.
-const SNAPSHOT_AFTER: usize = 200;
+/// Reading more than this at once is worth a new snapshot: a page would not have been enough.
+const SNAPSHOT_AFTER: usize = nats::log::READ_PAGE;
 
 /// Loads sessions. What it keeps is a cache and nothing else: whoever appends compares and sets.
 #[derive(Clone)]
@@ -45,21 +45,41 @@ impl Sessions {
         Self { log, database, cache: std::sync::Arc::new(cache) }
     }
 
-    /// The session with everything up to and with `sequence`, an event of it that is known to stand.
-    pub(crate) async fn load_to(&self, aggregate: &Aggregate, sequence: u64) -> Result<Session, ReadError> {
-        let mut session = self.remembered(aggregate).await;
-        if session.last_sequence >= sequence {
+    /// The session with everything up to and with the delivered event.
+    pub(crate) async fn at(&self, delivery: &Delivery) -> Result<Session, ReadError> {
+        let Recorded { position, event } = &delivery.recorded;
+        let aggregate = event.envelope.aggregate;
+        let mut session = self.cache.get(&aggregate).unwrap_or_default();
+        if session.last_sequence >= position.sequence {
             return Ok(session);
         }
-        let tail = self.log.read_to(aggregate, session.last_sequence, sequence).await?;
-        self.fold(aggregate, &mut session, &tail).await;
+        if session.last_sequence > 0 && delivery.follows == Some(session.last_sequence) {
+            session.evolve(&delivery.recorded);
+        } else {
+            self.catch_up(&aggregate, &mut session).await?;
+        }
         Ok(session)
     }
 
-    /// `session` with everything that happened since.
-    pub(crate) async fn catch_up(&self, aggregate: &Aggregate, session: &mut Session) -> Result<(), ReadError> {
-        let tail = self.log.read(aggregate, session.last_sequence).await?;
-        self.fold(aggregate, session, &tail).await;
+    /// `session` with everything that happened since. When that is long, a snapshot saves most of the reading.
+    pub(crate) async fn catch_up(
+        &self,
+        aggregate: &Aggregate,
+        session: &mut Session,
+    ) -> Result<(), ReadError> {
+        let mut read = 0;
+        loop {
+            let (page, more) = self.log.read_page(aggregate, session.last_sequence).await?;
+            page.iter().for_each(|recorded| session.evolve(recorded));
+            read += page.len();
+            if !more {
+                break;
+            }
+            self.skip_to_snapshot(aggregate, session).await;
+        }
+        if read > SNAPSHOT_AFTER {
+            self.keep_snapshot(aggregate, session).await;
+        }
         Ok(())
     }
 
@@ -68,24 +88,19 @@ impl Sessions {
         self.cache.insert(aggregate, session);
     }
 
-    async fn remembered(&self, aggregate: &Aggregate) -> Session {
-        if let Some(session) = self.cache.get(aggregate) {
-            return session;
-        }
-        // A snapshot only saves reading: without one the whole history is folded.
-        match snapshots::load(&self.database, aggregate).await {
-            Ok(Some((_, state))) => serde_json::from_value(state).unwrap_or_default(),
-            _ => Session::default(),
+    async fn skip_to_snapshot(&self, aggregate: &Aggregate, session: &mut Session) {
+        if let Ok(Some((sequence, state))) = snapshots::load(&self.database, aggregate).await
+            && sequence > session.last_sequence
+            && let Ok(known) = serde_json::from_value(state)
+        {
+            *session = known;
         }
     }
 
-    async fn fold(&self, aggregate: &Aggregate, session: &mut Session, tail: &[Recorded]) {
-        for recorded in tail {
-            session.evolve(recorded);
-        }
-        if tail.len() > SNAPSHOT_AFTER
-            && let Ok(state) = serde_json::to_value(&*session)
-            && let Err(error) = snapshots::save(&self.database, aggregate, session.last_sequence, &state).await
+    async fn keep_snapshot(&self, aggregate: &Aggregate, session: &Session) {
+        if let Ok(state) = serde_json::to_value(session)
+            && let Err(error) =
+                snapshots::save(&self.database, aggregate, session.last_sequence, &state).await
         {
             tracing::debug!(%error, "a snapshot was not kept");
         }

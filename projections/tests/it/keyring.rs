@@ -22,7 +22,10 @@ async fn what_was_sealed_opens_in_another_process() {
     let secret = writer.seal(tenant_id, tenant_id.0, event_id, "whsec").await.unwrap();
 
     let reader = keyring(&test, 1);
-    assert_eq!(reader.open(tenant_id, event_id, &words).await.unwrap().as_deref(), Some("my number is 555 🙂"));
+    assert_eq!(
+        reader.open(tenant_id, event_id, &words).await.unwrap().as_deref(),
+        Some("my number is 555 🙂")
+    );
     assert_eq!(reader.open(tenant_id, event_id, &secret).await.unwrap().as_deref(), Some("whsec"));
     assert_eq!(reader.customer_key(tenant_id, "customer-1").await.unwrap(), customer);
 }
@@ -39,12 +42,18 @@ async fn a_value_opens_only_for_its_event_its_key_and_its_tenant() {
     let moved = keyring_one.open(tenant_id, EventId::new(), &sealed).await;
     assert!(matches!(moved, Err(KeyringError::Corrupt { .. })));
     let relabelled = Sealed { key_id: two.0, ..sealed.clone() };
-    assert!(matches!(keyring_one.open(tenant_id, event_id, &relabelled).await, Err(KeyringError::Corrupt { .. })));
+    assert!(matches!(
+        keyring_one.open(tenant_id, event_id, &relabelled).await,
+        Err(KeyringError::Corrupt { .. })
+    ));
     assert_eq!(keyring_one.open(TenantId::new(), event_id, &sealed).await.unwrap(), None);
     let other_secret = keyring(&test, 2).open(tenant_id, event_id, &sealed).await;
     assert!(matches!(other_secret, Err(KeyringError::Corrupt { .. })));
     let garbage = Sealed { ciphertext: "###".to_owned(), ..sealed };
-    assert!(matches!(keyring_one.open(tenant_id, event_id, &garbage).await, Err(KeyringError::Corrupt { .. })));
+    assert!(matches!(
+        keyring_one.open(tenant_id, event_id, &garbage).await,
+        Err(KeyringError::Corrupt { .. })
+    ));
 }
 
 #[tokio::test]
@@ -69,7 +78,8 @@ async fn callers_that_race_get_one_key_per_customer() {
     let test = TestDatabase::start().await;
     let tenant_id = TenantId::new();
     let racers = (0..8).map(|_| keyring(&test, 1)).collect::<Vec<_>>();
-    let keys = futures_util::future::join_all(racers.iter().map(|ring| ring.customer_key(tenant_id, "one"))).await;
+    let keys =
+        futures_util::future::join_all(racers.iter().map(|ring| ring.customer_key(tenant_id, "one"))).await;
     let first = *keys[0].as_ref().unwrap();
     assert!(keys.into_iter().all(|key| key.unwrap() == first));
 }
@@ -79,9 +89,13 @@ async fn no_name_and_no_key_stands_in_clear() {
     let test = TestDatabase::start().await;
     let tenant_id = TenantId::new();
     keyring(&test, 1).customer_key(tenant_id, "alice@example.org").await.unwrap();
-    let hash: Vec<u8> = sqlx::query_scalar("select customer_id_hash from customer_keys").fetch_one(&test.admin).await.unwrap();
+    let hash: Vec<u8> = sqlx::query_scalar("select customer_id_hash from customer_keys")
+        .fetch_one(&test.admin)
+        .await
+        .unwrap();
     assert!(!String::from_utf8_lossy(&hash).contains("alice"));
-    let wrapped: Vec<u8> = sqlx::query_scalar("select wrapped from tenant_keys").fetch_one(&test.admin).await.unwrap();
+    let wrapped: Vec<u8> =
+        sqlx::query_scalar("select wrapped from tenant_keys").fetch_one(&test.admin).await.unwrap();
     assert_eq!(wrapped.len(), 12 + 32 + 16);
 }
 

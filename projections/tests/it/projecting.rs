@@ -114,6 +114,7 @@ async fn a_nul_in_a_text_stops_nobody() {
     project(&test.database, &log, last).await;
 
     let filter = provider_calls::Filter { session_id: Some(session_id), ..Default::default() };
-    let calls = provider_calls::list(&test.database, story.tenant_id, &filter, Page::first(10)).await.unwrap();
+    let calls =
+        provider_calls::list(&test.database, story.tenant_id, &filter, Page::first(10)).await.unwrap();
     assert_eq!(calls[0].error.as_deref(), Some("the vendor said \u{fffd} and 500"));
 }

@@ -6,7 +6,9 @@ use events::tenant::Role;
 use events::{Aggregate, JobId, SessionId, TenantId};
 use projections::jobs::{JobEnding, JobStatus};
 use projections::transcripts::MessageRole;
-use projections::{Page, configuration, jobs, ledger, provider_calls, snapshots, tool_executions, transcripts};
+use projections::{
+    Page, configuration, jobs, ledger, provider_calls, snapshots, tool_executions, transcripts,
+};
 use rust_decimal::Decimal;
 
 use crate::project;
@@ -92,7 +94,10 @@ async fn a_job_is_followed_from_queued_to_its_end() {
 
     let job = jobs::job(&test.database, tenant_id, answered.job_id).await.unwrap().unwrap();
     let outcome = job.outcome.unwrap();
-    assert_eq!((outcome.channel, outcome.attempts, outcome.cost_usd), (Channel::Chat, 1, Decimal::new(246, 6)));
+    assert_eq!(
+        (outcome.channel, outcome.attempts, outcome.cost_usd),
+        (Channel::Chat, 1, Decimal::new(246, 6))
+    );
     assert!(matches!(outcome.ending, JobEnding::Replied { content, .. } if content == story.sealed(40)));
     let job = jobs::job(&test.database, tenant_id, failed.job_id).await.unwrap().unwrap();
     assert_eq!(job.status, JobStatus::Failed);
@@ -116,7 +121,13 @@ async fn calls_and_tools_are_found_by_correlation_session_and_job() {
     let (db, tenant_id, page) = (&test.database, story.tenant_id, Page::first(10));
 
     let filters = [
-        (provider_calls::Filter { correlation_id: Some(chat.correlation.to_string()), ..Default::default() }, 1),
+        (
+            provider_calls::Filter {
+                correlation_id: Some(chat.correlation.to_string()),
+                ..Default::default()
+            },
+            1,
+        ),
         (provider_calls::Filter { session_id: Some(chat.session_id), ..Default::default() }, 1),
         (provider_calls::Filter { job_id: Some(chat.job_id), ..Default::default() }, 1),
         (provider_calls::Filter::default(), 2),

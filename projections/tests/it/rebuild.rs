@@ -17,7 +17,9 @@ async fn a_rebuild_equals_the_live_tables() {
     project(&test.database, &log, last).await;
 
     let mut told = 0;
-    let reports = rebuild(&test.database, &log, &Projection::ALL, Options::default(), |events| told = events).await.unwrap();
+    let reports = rebuild(&test.database, &log, &Projection::ALL, Options::default(), |events| told = events)
+        .await
+        .unwrap();
     assert_eq!(reports.len(), Projection::ALL.len());
     assert!(told >= last.sequence);
     for report in reports {
@@ -38,7 +40,8 @@ async fn a_rebuild_beside_a_busy_runner_equals_too() {
             tokio::task::yield_now().await;
         }
     };
-    let (reports, ()) = tokio::join!(rebuild(&test.database, &log, &Projection::ALL, Options::default(), |_| {}), busy);
+    let (reports, ()) =
+        tokio::join!(rebuild(&test.database, &log, &Projection::ALL, Options::default(), |_| {}), busy);
     for report in reports.unwrap() {
         assert_eq!(report.differences, vec![], "{}", report.projection);
     }
@@ -72,7 +75,8 @@ async fn an_edited_a_lost_and_an_invented_row_are_reported_exactly() {
         .await
         .unwrap();
 
-    let reports = rebuild(&test.database, &log, &Projection::ALL, Options { swap: true }, |_| {}).await.unwrap();
+    let reports =
+        rebuild(&test.database, &log, &Projection::ALL, Options { swap: true }, |_| {}).await.unwrap();
     let found: Vec<_> = reports.iter().flat_map(|report| &report.differences).collect();
     assert_eq!(found.len(), 3, "{found:?}");
     let of = |table| *found.iter().find(|difference| difference.table == table).unwrap();

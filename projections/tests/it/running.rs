@@ -64,7 +64,8 @@ async fn a_projection_that_refuses_a_batch_stops_only_itself() {
     // It is level again, and goes with the others.
     process.reaches(log.append_all(0, &story.answered(Story::chat(good)))).await;
     process.stop().await;
-    let entries: i64 = sqlx::query_scalar("select count(*) from usage_entries").fetch_one(&test.admin).await.unwrap();
+    let entries: i64 =
+        sqlx::query_scalar("select count(*) from usage_entries").fetch_one(&test.admin).await.unwrap();
     assert_eq!(entries, 4);
 }
 

@@ -10,8 +10,20 @@ use crate::support::postgres::TestDatabase;
 use crate::support::story::Story;
 
 const TENANT_TABLES: [&str; 14] = [
-    "tenants", "api_keys", "agents", "invoices", "sessions", "messages", "jobs", "provider_calls", "tool_executions",
-    "usage_entries", "archive", "tenant_keys", "customer_keys", "snapshots",
+    "tenants",
+    "api_keys",
+    "agents",
+    "invoices",
+    "sessions",
+    "messages",
+    "jobs",
+    "provider_calls",
+    "tool_executions",
+    "usage_entries",
+    "archive",
+    "tenant_keys",
+    "customer_keys",
+    "snapshots",
 ];
 
 #[tokio::test]
@@ -135,7 +147,9 @@ async fn app_pool(test: &TestDatabase) -> PgPool {
     let options: sqlx::postgres::PgConnectOptions = test.url.expose_secret().parse().unwrap();
     let setup = sqlx::postgres::PgPoolOptions::new().max_connections(1).after_connect(|connection, _| {
         Box::pin(async move {
-            sqlx::raw_sql("set role vocalbridge_app; set search_path to vocalbridge").execute(connection).await?;
+            sqlx::raw_sql("set role vocalbridge_app; set search_path to vocalbridge")
+                .execute(connection)
+                .await?;
             Ok(())
         })
     });

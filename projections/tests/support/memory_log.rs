@@ -38,8 +38,19 @@ impl MemoryLog {
         events.into_iter().map(|event| self.append(partition, event)).last().unwrap()
     }
 
-    pub fn append_undecodable(&self, partition: u16, time: DateTime<Utc>, payload: &'static [u8]) -> Position {
-        self.store(partition, time, "ce-type: what.is.this".to_owned(), payload.into(), Err("unknown type".to_owned()))
+    pub fn append_undecodable(
+        &self,
+        partition: u16,
+        time: DateTime<Utc>,
+        payload: &'static [u8],
+    ) -> Position {
+        self.store(
+            partition,
+            time,
+            "ce-type: what.is.this".to_owned(),
+            payload.into(),
+            Err("unknown type".to_owned()),
+        )
     }
 
     pub fn events(&self, partition: u16) -> Vec<Event> {

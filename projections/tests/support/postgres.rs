@@ -51,7 +51,8 @@ impl TestDatabase {
         let url = SecretString::from(format!("postgres://{LOGIN}@{host}/{name}"));
         migrate(&SecretString::from(admin_url.clone()), LOGIN).await.unwrap();
         let database = Database::connect(&Config { url: url.clone(), max_connections: 4 }).await.unwrap();
-        let admin = PgPool::connect(&format!("{admin_url}?options=-csearch_path%3Dvocalbridge")).await.unwrap();
+        let admin =
+            PgPool::connect(&format!("{admin_url}?options=-csearch_path%3Dvocalbridge")).await.unwrap();
         Self { database, admin, url, server }
     }
 
@@ -59,11 +60,21 @@ impl TestDatabase {
     pub async fn dump(&self) -> Vec<String> {
         let mut rows = Vec::new();
         for table in [
-            "tenants", "api_keys", "agents", "invoices", "sessions", "messages", "jobs", "provider_calls",
-            "tool_executions", "usage_entries", "archive",
+            "tenants",
+            "api_keys",
+            "agents",
+            "invoices",
+            "sessions",
+            "messages",
+            "jobs",
+            "provider_calls",
+            "tool_executions",
+            "usage_entries",
+            "archive",
         ] {
             let query = format!("select '{table}: ' || t::text from {table} t order by 1");
-            let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(&self.admin).await.unwrap();
+            let found: Vec<String> =
+                sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(&self.admin).await.unwrap();
             rows.extend(found);
         }
         rows
@@ -84,7 +95,7 @@ async fn connect(url: &str) -> PgConnection {
 }
 
 pub struct Server {
-    child: Child,
+    pub child: Child,
     data: PathBuf,
     pub port: u16,
 }
@@ -97,14 +108,12 @@ impl Server {
             chown(&data, Some(NOBODY), Some(NOBODY)).unwrap();
         }
         let mut initdb = unprivileged("initdb");
-        initdb.args(["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C", "-D"]).arg(&data);
+        initdb
+            .args(["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C", "-D"])
+            .arg(&data);
         assert!(initdb.stdout(Stdio::null()).status().unwrap().success());
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         Self { child: launch(&data, port), data, port }
-    }
-
-    pub fn id(&self) -> u32 {
-        self.child.id()
     }
 
     /// Ends it as a crash would, and starts it again on what is left.
@@ -132,7 +141,13 @@ impl Drop for Server {
 fn launch(data: &Path, port: u16) -> Child {
     let mut postgres = unprivileged("postgres");
     postgres.arg("-D").arg(data).args(["-p", &port.to_string()]);
-    for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "jit=off", "max_connections=30", "shared_preload_libraries=pg_stat_statements"] {
+    for setting in [
+        "listen_addresses=127.0.0.1",
+        "unix_socket_directories=",
+        "fsync=off",
+        "jit=off",
+        "max_connections=30",
+    ] {
         postgres.args(["-c", setting]);
     }
     postgres.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
@@ -154,9 +169,14 @@ fn is_root() -> bool {
 }
 
 fn find(program: &str) -> PathBuf {
-    let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    let installed = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places: Vec<PathBuf> = std::env::split_paths(&path).chain(installed).map(|place| place.join(program)).collect();
+    let mut places: Vec<PathBuf> =
+        std::env::split_paths(&path).chain(installed).map(|place| place.join(program)).collect();
     places.retain(|place| place.is_file());
     places.into_iter().next_back().unwrap()
 }

@@ -93,7 +93,11 @@ impl Story {
             self.event(Aggregate::tenant(tenant_id), correlation, tenant),
             self.event(key_aggregate, correlation, key),
             self.event(agent, correlation, AgentCreated { settings: Self::settings("Billing\0 desk") }),
-            self.event(agent, correlation, AgentUpdated { version: 2, settings: Self::settings("Billing desk") }),
+            self.event(
+                agent,
+                correlation,
+                AgentUpdated { version: 2, settings: Self::settings("Billing desk") },
+            ),
             self.event(invoices, correlation, invoice(1_400_000, InvoiceStatus::Pending)),
             self.event(invoices, correlation, invoice(1_500_000, InvoiceStatus::Paid)),
         ]
@@ -182,7 +186,8 @@ impl Story {
             attempts: 1,
             billed: vec![Self::billed(attempted.envelope.id, AttemptOutcome::Failed, free)],
         };
-        let failed = self.event(Aggregate::session(self.tenant_id, chat.session_id), chat.correlation, failed);
+        let failed =
+            self.event(Aggregate::session(self.tenant_id, chat.session_id), chat.correlation, failed);
         vec![received, started, attempted, failed]
     }
 
@@ -206,7 +211,11 @@ impl Story {
             held_sequence: 42,
             held_generation: 1,
         };
-        (self.event(aggregate, chat.correlation, received), self.event(aggregate, chat.correlation, started), turn_id)
+        (
+            self.event(aggregate, chat.correlation, received),
+            self.event(aggregate, chat.correlation, started),
+            turn_id,
+        )
     }
 
     pub fn attempted(&mut self, chat: Chat, turn_id: TurnId, outcome: AttemptOutcome) -> Event {

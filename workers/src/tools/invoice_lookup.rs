@@ -20,8 +20,9 @@ struct Arguments {
 pub(super) fn spec() -> ToolSpec {
     ToolSpec {
         name: NAME.to_owned(),
-        description: "Looks up one of the company's invoices by its number: amount, currency, status, description."
-            .to_owned(),
+        description:
+            "Looks up one of the company's invoices by its number: amount, currency, status, description."
+                .to_owned(),
         parameters: json!({
             "type": "object",
             "properties": {
@@ -33,7 +34,11 @@ pub(super) fn spec() -> ToolSpec {
     }
 }
 
-pub(super) async fn run(workers: &Workers, tenant_id: TenantId, arguments: &Value) -> Result<Value, ToolError> {
+pub(super) async fn run(
+    workers: &Workers,
+    tenant_id: TenantId,
+    arguments: &Value,
+) -> Result<Value, ToolError> {
     let Arguments { invoice_id } = serde_json::from_value(arguments.clone())
         .map_err(|error| ToolError::Refused(format!("the arguments do not fit: {error}")))?;
     let number = invoice_id.trim().to_ascii_uppercase();

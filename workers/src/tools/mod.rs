@@ -37,7 +37,12 @@ pub(crate) fn specs(enabled: &[String]) -> Vec<ToolSpec> {
     enabled.iter().filter(|name| *name == invoice_lookup::NAME).map(|_| invoice_lookup::spec()).collect()
 }
 
-async fn run_tool(workers: &Workers, tenant_id: TenantId, name: &str, arguments: &Value) -> Result<Value, ToolError> {
+async fn run_tool(
+    workers: &Workers,
+    tenant_id: TenantId,
+    name: &str,
+    arguments: &Value,
+) -> Result<Value, ToolError> {
     match name {
         invoice_lookup::NAME => invoice_lookup::run(workers, tenant_id, arguments).await,
         _ => Err(ToolError::Refused(format!("there is no tool {name:?}"))),
@@ -61,7 +66,8 @@ impl Handler for Tools {
             return Err(Failure::Fatal { reason: "this is no tool request".to_owned() });
         };
         let (tenant_id, arguments) = (event.envelope.aggregate.tenant_id, &requested.arguments);
-        let opened = self.workers.keyring.open(tenant_id, event.envelope.id, arguments).await.map_err(away)?;
+        let opened =
+            self.workers.keyring.open(tenant_id, event.envelope.id, arguments).await.map_err(away)?;
         let arguments = opened.unwrap_or_else(|| "null".to_owned());
         let started = Instant::now();
         let result = match serde_json::from_str(&arguments) {
@@ -99,7 +105,9 @@ impl Tools {
         let (tenant_id, key_id) = (aggregate.tenant_id, requested.arguments.key_id);
         // One id per call: a second run of the same call is recognised as a duplicate.
         let id = EventId(Uuid::new_v5(&requested.tool_call_id.0, b"completed"));
-        let seal = |text: String| async move { self.workers.keyring.seal(tenant_id, key_id, id, &text).await.map_err(away) };
+        let seal = |text: String| async move {
+            self.workers.keyring.seal(tenant_id, key_id, id, &text).await.map_err(away)
+        };
         let completed = ToolCompleted {
             turn_id: requested.turn_id,
             job_id: requested.job_id,

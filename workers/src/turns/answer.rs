@@ -27,7 +27,8 @@ pub(super) async fn answer(workers: &Workers, mut claimed: Claimed) -> Result<Se
         return Err(Failure::Fatal { reason: "the session has no beginning".to_owned() });
     };
     let tenant_id = claimed.aggregate.tenant_id;
-    let found = workers.agents.get(tenant_id, opened.agent_id, claimed.message.agent_version).await.map_err(away)?;
+    let found =
+        workers.agents.get(tenant_id, opened.agent_id, claimed.message.agent_version).await.map_err(away)?;
     let Some(agent) = found.filter(|agent| agent.settings.is_active) else {
         let detail = "the agent was deleted or switched off";
         return ending::fail(workers, claimed, attempts, FailureCode::AgentUnavailable, detail).await;
@@ -64,7 +65,7 @@ async fn ask(
     request: &vendors::llm::ChatRequest,
     attempts: &mut Attempts<'_>,
 ) -> Result<Completed, ChainFailed> {
-    let first = attempts.count() + 1;
+    let first = attempts.next_number();
     // A turn is not cancelled by a shutdown: it finishes within the drain, or another worker takes it over.
     let cancel = CancellationToken::new();
     if !claimed.message.stream {
@@ -106,7 +107,8 @@ async fn forward(live: Live, job_id: events::JobId, mut deltas: mpsc::Receiver<v
 /// Whom to ask, in order: the agent's vendor and model, then its fallbacks with their own models.
 fn chain(workers: &Workers, agent: &AgentRecord) -> Vec<Target> {
     let settings = &agent.settings;
-    let default_model = |provider: &str| workers.config.default_models.get(provider).cloned().unwrap_or_default();
+    let default_model =
+        |provider: &str| workers.config.default_models.get(provider).cloned().unwrap_or_default();
     let primary = Target {
         provider: settings.primary_provider.clone(),
         model: settings.llm_model.clone().unwrap_or_else(|| default_model(&settings.primary_provider)),

@@ -1,7 +1,7 @@
 //! Every vendor request of a turn: recorded as a fact at once, and kept for the message's bill.
 
 use events::session::{AttemptOutcome, BilledAttempt, VendorAttempted};
-use events::{Aggregate, AgentId, Event, EventId, Payload};
+use events::{AgentId, Aggregate, Event, EventId, Payload};
 use nats::{Expect, Failure, PendingAppend};
 use vendors::llm::{AttemptObserver, AttemptReport};
 
@@ -18,6 +18,8 @@ pub(super) struct Attempts<'a> {
     agent_id: AgentId,
     cause: events::Cause,
     pub billed: Vec<BilledAttempt>,
+    /// Requests that dead workers may have had under way: one each, in no fact.
+    unrecorded: u32,
     pending: Vec<PendingAppend>,
 }
 
@@ -43,12 +45,18 @@ impl<'a> Attempts<'a> {
             agent_id: claimed.session.opened.as_ref().map_or_else(AgentId::new, |opened| opened.agent_id),
             cause: claimed.cause.clone(),
             billed,
+            unrecorded: claimed.attempt - 1,
             pending: Vec::new(),
         })
     }
 
     pub(super) fn count(&self) -> u32 {
         self.billed.len() as u32
+    }
+
+    /// The number of the next request: above that of any whose words a listener may have heard.
+    pub(super) fn next_number(&self) -> u32 {
+        self.count() + self.unrecorded + 1
     }
 
     /// Waits until every fact stands in the log.
@@ -72,8 +80,12 @@ impl AttemptObserver for Attempts<'_> {
     /// Sends the fact without waiting for its acknowledgement: [`Attempts::settle`] does, before the turn ends.
     async fn attempted(&mut self, report: AttemptReport) {
         let usage = report.usage;
-        let metered =
-            self.workers.config.prices.meter(&report.provider, usage.tokens_in, usage.tokens_out, usage.estimated);
+        let metered = self.workers.config.prices.meter(
+            &report.provider,
+            usage.tokens_in,
+            usage.tokens_out,
+            usage.estimated,
+        );
         let attempt = VendorAttempted {
             turn_id: self.turn_id,
             job_id: self.job_id,

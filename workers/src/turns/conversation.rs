@@ -43,7 +43,11 @@ pub(super) async fn request(
 }
 
 /// The calls of each round in one assistant message, then their results in the same order.
-async fn tool_rounds(workers: &Workers, claimed: &Claimed, messages: &mut Vec<ChatMessage>) -> Result<(), Failure> {
+async fn tool_rounds(
+    workers: &Workers,
+    claimed: &Claimed,
+    messages: &mut Vec<ChatMessage>,
+) -> Result<(), Failure> {
     let tenant_id = claimed.aggregate.tenant_id;
     let calls = claimed.session.turn.as_ref().map(|turn| turn.tools.as_slice()).unwrap_or_default();
     for round in calls.chunk_by(|one, next| one.round == next.round) {

@@ -24,8 +24,11 @@ pub(super) async fn reply(
     };
     let id = EventId::new();
     let tenant_id = claimed.aggregate.tenant_id;
-    let content =
-        workers.keyring.seal(tenant_id, opened.customer_key_id.0, id, &completed.reply.text).await.map_err(away)?;
+    let content = workers
+        .keyring
+        .seal(tenant_id, opened.customer_key_id.0, id, &completed.reply.text)
+        .await
+        .map_err(away)?;
     let billed = attempts.billed.clone();
     let tools = claimed.session.turn.as_ref().map(|turn| turn.tools.as_slice()).unwrap_or_default();
     let payload = ReplyCompleted {
@@ -111,7 +114,7 @@ pub(super) async fn give_up(workers: &Workers, delivery: &Delivery, reason: &str
     let aggregate = delivery.recorded.event.envelope.aggregate;
     // A generation above all others: nobody else may hold this delivery now.
     let held = Held { sequence: delivery.recorded.position.sequence, generation: u64::MAX };
-    let mut session = workers.sessions.load_to(&aggregate, held.sequence).await.map_err(away)?;
+    let mut session = workers.sessions.at(delivery).await.map_err(away)?;
     tracing::error!(position = %delivery.recorded.position, reason, "a turn is given up");
     loop {
         let (message, turn_id) = match session.claim(held) {
@@ -120,7 +123,10 @@ pub(super) async fn give_up(workers: &Workers, delivery: &Delivery, reason: &str
             Claim::Nothing | Claim::LeaveToHolder | Claim::Stale => return Ok(()),
         };
         let Some(opened) = session.opened.clone() else { return Ok(()) };
-        let cause = Cause { origin: message.origin(&workers.actor("turns")), causation_id: Some(message.words.event_id) };
+        let cause = Cause {
+            origin: message.origin(&workers.actor("turns")),
+            causation_id: Some(message.words.event_id),
+        };
         let age = workers.clock.now() - message.accepted_at;
         let payload = TurnFailed {
             turn_id,

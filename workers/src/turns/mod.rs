@@ -65,7 +65,7 @@ impl Handler for Turns {
         let aggregate = delivery.recorded.event.envelope.aggregate;
         let held = Held { sequence: delivery.recorded.position.sequence, generation: delivery.generation };
         let sessions = &self.workers.sessions;
-        let mut session = sessions.load_to(&aggregate, held.sequence).await.map_err(away)?;
+        let mut session = sessions.at(delivery).await.map_err(away)?;
         loop {
             let (message, before) = match session.claim(held) {
                 Claim::Nothing | Claim::LeaveToHolder => {
@@ -114,7 +114,8 @@ impl Turns {
             held_sequence: held.sequence,
             held_generation: held.generation,
         };
-        let mut claimed = Claimed { aggregate, session: Session::default(), message, turn_id, attempt, cause };
+        let mut claimed =
+            Claimed { aggregate, session: Session::default(), message, turn_id, attempt, cause };
         let event = claimed.event(&self.workers, started);
         match self.workers.nats.log.append(&event, Expect::Last(session.last_sequence)).await {
             Ok(position) => {

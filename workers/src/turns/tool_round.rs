@@ -44,7 +44,9 @@ pub(super) async fn run(
     let mut said = Some(reply.text).filter(|text| !text.is_empty());
     for call in reply.tool_calls {
         let id = EventId::new();
-        let seal = |text: String| async move { workers.keyring.seal(tenant_id, key_id, id, &text).await.map_err(away) };
+        let seal = |text: String| async move {
+            workers.keyring.seal(tenant_id, key_id, id, &text).await.map_err(away)
+        };
         let requested = ToolRequested {
             turn_id: claimed.turn_id,
             job_id: claimed.message.job_id,
@@ -140,8 +142,13 @@ async fn timed_out(
 ) -> Result<events::Event, Failure> {
     let (tenant_id, key_id) = (claimed.aggregate.tenant_id, call.arguments.sealed.key_id);
     let id = EventId::new();
-    let arguments = workers.keyring.open(tenant_id, call.arguments.event_id, &call.arguments.sealed).await.map_err(away)?;
-    let seal = |text: String| async move { workers.keyring.seal(tenant_id, key_id, id, &text).await.map_err(away) };
+    let arguments = workers
+        .keyring
+        .open(tenant_id, call.arguments.event_id, &call.arguments.sealed)
+        .await
+        .map_err(away)?;
+    let seal =
+        |text: String| async move { workers.keyring.seal(tenant_id, key_id, id, &text).await.map_err(away) };
     let completed = ToolCompleted {
         turn_id: claimed.turn_id,
         job_id: claimed.message.job_id,

@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use events::session::MessageReceived;
 use events::{Aggregate, Event, EventId, JobId, MessageId, Position, SessionId};
-use nats::Expect;
 use nats::live::Hear;
+use nats::{AppendError, Expect};
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -123,6 +123,9 @@ pub(super) async fn post_message(
                     () = nearly_drained(&app) => None,
                 },
             };
+            if let Some(sequence) = waiting.ended_at {
+                facts.ended_at(sequence);
+            }
             match outcome {
                 None => pending(look_up(&app, &caller, session_id, job_id, position, &once).await, prefer),
                 Some(Ok(reply)) => applied(Json(reply), prefer),
@@ -213,8 +216,19 @@ async fn accept(app: &App, caller: &Caller, message: &Message<'_>, once: &Once) 
         stream: mode == Mode::Stream,
     };
     let event = Event::new(event_id, once.at, SOURCE, session, &caller.cause(), received);
-    let position = app.nats.log.append(&event, Expect::Anything).await?;
+    let position = append(app, facts, &event).await?;
     Ok(Accepted { session, position, ended: None })
+}
+
+/// A message is a fact and needs no check; where this process knows what it follows, the log confirms it.
+async fn append(app: &App, facts: &SessionFacts, event: &Event) -> Result<Position, AppendError> {
+    if let Some(newest) = facts.take_newest() {
+        match app.nats.log.append(event, Expect::Last(newest)).await {
+            Err(AppendError::Conflict { .. }) => {}
+            appended => return appended,
+        }
+    }
+    app.nats.log.append(event, Expect::Anything).await
 }
 
 /// A repeated request finds what the first one did. The server itself recognises a repeated event id only for some

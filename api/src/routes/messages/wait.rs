@@ -22,6 +22,8 @@ pub(crate) struct Waiting {
     pub job_id: JobId,
     /// The log is looked at after this sequence.
     pub after: u64,
+    /// Where the job's end stands, once it was heard of.
+    pub ended_at: Option<u64>,
     subscription: Option<LiveSubscription>,
     looked: usize,
     next_look: Instant,
@@ -45,7 +47,17 @@ impl Waiting {
         subscription: Option<LiveSubscription>,
     ) -> Self {
         let next_look = Instant::now() + LOOKS[0];
-        Self { app, tenant_id: session.tenant_id, session, job_id, after, subscription, looked: 0, next_look }
+        Self {
+            app,
+            tenant_id: session.tenant_id,
+            session,
+            job_id,
+            after,
+            ended_at: None,
+            subscription,
+            looked: 0,
+            next_look,
+        }
     }
 
     /// The next thing to tell. Cancel-safe: a message is taken from the subscription only when it is answered, except
@@ -67,7 +79,10 @@ impl Waiting {
                 Some(LiveMessage::Delta(delta)) => return News::Delta(delta),
                 Some(LiveMessage::Happened(recorded)) => {
                     match reply::of_event(&self.app, self.tenant_id, self.job_id, &recorded).await {
-                        Some(outcome) => return News::Ended(outcome),
+                        Some(outcome) => {
+                            self.ended_at = Some(recorded.position.sequence);
+                            return News::Ended(outcome);
+                        }
                         None => return News::Happened(recorded),
                     }
                 }

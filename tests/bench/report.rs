@@ -1,0 +1,53 @@
+//! What is printed.
+
+use crate::load::Measured;
+
+pub fn machine() {
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    println!("{cpus} cores; client, vendor, nats-server and Postgres on the same machine\n");
+    println!(
+        "{:<34} {:>8} {:>8} {:>8} {:>8} {:>10}",
+        "milliseconds", "p50", "p90", "p99", "p99.9", "requests/s"
+    );
+}
+
+pub fn pair(name: &str, direct: &Measured, gateway: &Measured) {
+    row(&format!("{name}: vendor"), direct);
+    row(&format!("{name}: system"), gateway);
+    let [p50, p90, p99, p999] = Measured::added(direct, gateway);
+    println!("{:<34} {p50:>8.2} {p90:>8.2} {p99:>8.2} {p999:>8.2}\n", "  added");
+}
+
+fn row(name: &str, measured: &Measured) {
+    let quantile = |q| measured.quantile_ms(q);
+    println!("{name}");
+    println!(
+        "{:<34} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>10.0}",
+        "",
+        quantile(0.5),
+        quantile(0.9),
+        quantile(0.99),
+        quantile(0.999),
+        measured.throughput()
+    );
+}
+
+pub fn costs(name: &str, measured: &Measured, memory_mib: f64) {
+    println!("CPU per message {name}: {:.3} ms ({})", measured.cpu_ms, measured.cpu_split);
+    println!("peak memory of api, workers and projections: {memory_mib:.0} MiB");
+}
+
+/// The figures that were to be reached.
+pub fn verdict(one: &[f64; 4], steady: &[f64; 4], many: &Measured, memory_mib: f64) {
+    println!("\n{:<52} {:>10} {:>10}", "to reach", "measured", "limit");
+    let line = |name: &str, measured: f64, limit: f64, most: bool| {
+        let reached = if most { measured <= limit } else { measured >= limit };
+        println!("{name:<52} {measured:>10.2} {limit:>10.2} {}", if reached { "reached" } else { "SHORT" });
+    };
+    line("added p50, one connection, 0 ms vendor (ms)", one[0], 1.2, true);
+    line("added p99, one connection, 0 ms vendor (ms)", one[2], 2.3, true);
+    line("added p99 at 100/s, 0 ms vendor (ms)", steady[2], 6.0, true);
+    line("messages/s over 64 connections", many.throughput(), 1_800.0, false);
+    line("CPU per message over all processes (ms)", many.cpu_ms, 0.85, true);
+    line("api and workers together (MiB)", memory_mib, 100.0, true);
+}

@@ -1,0 +1,177 @@
+//! A tenant sees its own and nothing else: another's id answers 404, as one that nobody has.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tests::client::Answer;
+use tests::openapi::{Route, routes};
+use tests::{Client, World};
+
+/// All ids and words of a tenant that has used everything.
+struct Used {
+    agent: String,
+    key: String,
+    session: String,
+    job: String,
+    correlation: String,
+    /// What must not be found in anybody else's answers.
+    marks: Vec<String>,
+}
+
+const QUESTION: &str = "What is the status of invoice INV-TC-001?";
+
+async fn used(world: &World, client: &Client) -> Used {
+    let agent = client
+        .post("/api/agents", json!({ "name": "Secret desk", "tools_enabled": ["invoice_lookup"] }))
+        .await;
+    let agent = agent.text("id").to_owned();
+    let key = client.post("/api/keys", json!({ "name": "Secret key", "role": "viewer" })).await;
+    let opened = json!({ "agent_id": agent, "customer_id": "secret-customer" });
+    let session = client.post("/api/sessions", opened).await.text("id").to_owned();
+    let reply = client.say(&session, QUESTION).await;
+    assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+    let (job, correlation) = (reply.text("job_id").to_owned(), reply.text("correlation_id").to_owned());
+    let mut marks = vec!["Secret".to_owned(), "secret".to_owned(), "INV-TC".to_owned(), "15,000".to_owned()];
+    marks.extend((0..3).map(|agent| world.agent(0, agent)));
+    marks.extend([
+        world.tenant(0).id.to_string(),
+        reply.text("message_id").to_owned(),
+        key.text("id").to_owned(),
+    ]);
+    marks.extend([agent.clone(), session.clone(), job.clone(), correlation.clone()]);
+    Used { agent, key: key.text("id").to_owned(), session, job, correlation, marks }
+}
+
+impl Used {
+    /// An id that `route` has something for, of the kind it takes.
+    fn id_for(&self, route: &Route) -> &str {
+        let kinds = [
+            ("/api/agents/", &self.agent),
+            ("/api/keys/", &self.key),
+            ("/api/sessions/", &self.session),
+            ("/api/jobs/", &self.job),
+        ];
+        let found = kinds.iter().find(|(prefix, _)| route.path.starts_with(prefix));
+        found.unwrap_or_else(|| panic!("a new kind of id: give this test one: {route}")).1
+    }
+
+    #[track_caller]
+    fn assert_hidden(&self, answer: &Answer, sent: &str) {
+        let (body, headers) = (answer.body.to_string(), format!("{:?}", answer.headers));
+        for mark in &self.marks {
+            assert!(!body.contains(mark) && !headers.contains(mark), "{sent} shows {mark}: {answer:?}");
+        }
+    }
+}
+
+/// Everything that the tenant can read of its own.
+async fn all_that_is_read(client: &Client, used: &Used) -> Vec<(String, Value)> {
+    let mut read = Vec::new();
+    for route in routes(client).await {
+        if route.method == Method::GET
+            && route.is_api()
+            && route.path != "/api/tenants"
+            && !route.path.ends_with("/events")
+        {
+            let path = if route.has_id() { route.with_id(used.id_for(&route)) } else { route.path };
+            let answer = client.get(&path).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
+            let mut body = answer.body;
+            // The span of a report without dates ends now.
+            if let Some(report) = body.as_object_mut().filter(|report| report.contains_key("start_date")) {
+                report.retain(|field, _| !field.ends_with("_date"));
+            }
+            read.push((path, body));
+        }
+    }
+    read
+}
+
+#[tokio::test]
+async fn every_route_with_an_id_answers_404_to_another_tenant() {
+    let (world, client) = World::start().await;
+    let used = used(&world, &client).await;
+    let before = all_that_is_read(&client, &used).await;
+    let stranger = client.with_key(&world.tenant(1).api_key);
+    let viewer = stranger.with_role("viewer").await;
+    for route in routes(&client).await.iter().filter(|route| route.has_id()) {
+        let answer = stranger.try_route(route, used.id_for(route)).await;
+        answer.assert_problem(404, "not_found", &route.to_string());
+        used.assert_hidden(&answer, &route.to_string());
+        // Just what an id that nobody has is answered, and what a key is that may only read.
+        let nobody = stranger.try_route(route, "0193e2f4-5f1c-7c52-9d3f-0242ac120002").await;
+        assert_eq!(answer.text("detail"), nobody.text("detail"), "{route}");
+        if route.method == Method::GET {
+            viewer.try_route(route, used.id_for(route)).await.assert_problem(404, "not_found", "a viewer");
+        }
+    }
+    assert_eq!(all_that_is_read(&client, &used).await, before);
+    assert_eq!(client.say(&used.session, "Thanks").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn no_list_and_no_report_shows_anything_of_another_tenant() {
+    let (world, client) = World::start().await;
+    let used = used(&world, &client).await;
+    let stranger = client.with_key(&world.tenant(1).api_key);
+    let mut paths: Vec<String> = routes(&client)
+        .await
+        .iter()
+        .filter(|route| {
+            route.method == Method::GET && route.is_api() && !route.has_id() && route.path != "/api/tenants"
+        })
+        .map(|route| route.path.clone())
+        .collect();
+    assert!(paths.len() >= 9, "{paths:?}");
+    for facts in ["/api/provider-calls", "/api/tool-executions"] {
+        // The control: the owner finds it by these.
+        for (filter, value) in
+            [("session_id", &used.session), ("job_id", &used.job), ("correlation_id", &used.correlation)]
+        {
+            let path = format!("{facts}?{filter}={value}");
+            assert!(!client.get(&path).await.rows().is_empty(), "{path}");
+            assert_eq!(stranger.get(&path).await.body, json!([]), "{path}");
+        }
+    }
+    // Another's id as a cursor tells nothing either.
+    for (list, id) in
+        [("agents", &used.agent), ("sessions", &used.session), ("jobs", &used.job), ("keys", &used.key)]
+    {
+        paths.push(format!("/api/{list}?after={id}"));
+    }
+    for path in paths {
+        let answer = stranger.get(&path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
+        used.assert_hidden(&answer, &path);
+    }
+    let usage = stranger.usage().await;
+    assert_eq!(
+        (&usage.body["total_sessions"], &usage.body["total_messages"]),
+        (&json!(0), &json!(0)),
+        "{usage:?}"
+    );
+    assert_eq!(usage.body["total_cost_usd"], "0", "{usage:?}");
+}
+
+#[tokio::test]
+async fn another_tenants_agent_cannot_be_talked_to() {
+    let (world, client) = World::start().await;
+    let stranger = client.with_key(&world.tenant(1).api_key);
+    let body = json!({ "agent_id": world.agent(0, 0), "customer_id": "customer-1" });
+    stranger.post("/api/sessions", body).await.assert_problem(404, "not_found", "a session with it");
+    assert_eq!(stranger.get("/api/sessions").await.body, json!([]));
+    let correlated = [("X-Correlation-ID", "shared-by-both")];
+    let (ours, theirs) =
+        (client.session(&world.agent(0, 0)).await, stranger.session(&world.agent(1, 0)).await);
+    for (client, session) in [(&client, &ours), (&stranger, &theirs)] {
+        let path = format!("/api/sessions/{session}/messages");
+        let answer = client.post_with(&path, &json!({ "content": "Hello" }), &correlated).await;
+        assert_eq!((answer.status, answer.text("correlation_id")), (StatusCode::OK, "shared-by-both"));
+    }
+    // A correlation id that both use brings each its own.
+    for (client, session) in [(&client, &ours), (&stranger, &theirs)] {
+        let calls = client.get("/api/provider-calls?correlation_id=shared-by-both").await;
+        let sessions: Vec<&str> =
+            calls.rows().iter().filter_map(|call| call["session_id"].as_str()).collect();
+        assert_eq!(sessions, [session.as_str()]);
+    }
+}

@@ -1,0 +1,94 @@
+//! The routes as the OpenAPI document lists them, so that no test can forget a new one.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::Client;
+use crate::client::Answer;
+
+/// One operation.
+#[derive(Debug, Clone)]
+pub struct Route {
+    pub method: Method,
+    /// With `{id}` where an id goes.
+    pub path: String,
+    pub operation: Value,
+}
+
+impl Route {
+    /// Whether a key is needed.
+    pub fn is_api(&self) -> bool {
+        self.path.starts_with("/api/")
+    }
+
+    pub fn has_id(&self) -> bool {
+        self.path.contains('{')
+    }
+
+    /// The path with `id` in the place of its parameter.
+    pub fn with_id(&self, id: &str) -> String {
+        match (self.path.find('{'), self.path.find('}')) {
+            (Some(start), Some(end)) => {
+                let (before, after) = (&self.path[..start], &self.path[end + 1..]);
+                assert!(!after.contains('{'), "one id per path: {self}");
+                format!("{before}{id}{after}")
+            }
+            _ => self.path.clone(),
+        }
+    }
+
+    /// A body that is in order.
+    pub fn body(&self) -> Value {
+        match self.operation["operationId"].as_str().unwrap_or_default() {
+            "create_tenant" | "create_agent" | "replace_agent" => json!({ "name": "Another" }),
+            "patch_agent" => json!({ "description": "changed" }),
+            "create_key" => json!({ "name": "Another", "role": "viewer" }),
+            "create_session" => json!({ "agent_id": Uuid::now_v7(), "customer_id": "customer-9" }),
+            "post_message" => json!({ "content": "Hello" }),
+            _ => {
+                assert!(
+                    self.operation["requestBody"].is_null(),
+                    "a new route with a body: name one here: {self}"
+                );
+                Value::Null
+            }
+        }
+    }
+
+    /// A list is answered.
+    pub fn is_list(&self) -> bool {
+        self.method == Method::GET
+            && self.operation["responses"]["200"]["content"]["application/json"]["schema"]["type"] == "array"
+    }
+}
+
+impl std::fmt::Display for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.method, self.path)
+    }
+}
+
+impl Client {
+    /// A request to `route` with `id` in its path and a body that is in order.
+    pub async fn try_route(&self, route: &Route, id: &str) -> Answer {
+        let request = self.request(route.method.clone(), &route.with_id(id));
+        let body = route.body();
+        let request = if body.is_null() { request } else { request.json(&body) };
+        self.send(request).await.unwrap()
+    }
+}
+
+/// Every documented route.
+pub async fn routes(client: &Client) -> Vec<Route> {
+    let document = client.get("/openapi.json").await.body;
+    let mut routes = Vec::new();
+    for (path, item) in document["paths"].as_object().expect("the document has paths") {
+        for (method, operation) in item.as_object().unwrap() {
+            let method = method.to_uppercase().parse().unwrap();
+            routes.push(Route { method, path: path.clone(), operation: operation.clone() });
+        }
+    }
+    assert!(routes.len() > 20, "the document lists the routes: {}", routes.len());
+    routes
+}
