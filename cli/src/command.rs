@@ -75,16 +75,30 @@ enum Command {
 const DIFFERENT: u8 = 3;
 
 /// What the binary does, from its arguments to its exit code.
-#[tokio::main]
-pub async fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     let _ = dotenvy::dotenv();
-    match run(Cli::parse().command).await {
+    let command = Cli::parse().command;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(worker_threads()).enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(run(command)),
+        Err(error) => Err(error.into()),
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("vocalbridge: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// `TOKIO_WORKER_THREADS`, else one less than there are cores: nats-server and Postgres want one too, and a hand-over
+/// between threads costs more than it brings when there are only two.
+fn worker_threads() -> usize {
+    let set = environment("TOKIO_WORKER_THREADS").and_then(|threads| threads.parse().ok());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    set.unwrap_or(cores - 1).max(1)
 }
 
 async fn run(command: Command) -> Result<ExitCode> {

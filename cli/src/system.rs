@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -97,10 +97,7 @@ pub struct System {
 impl System {
     /// Connects to NATS and Postgres, and makes the streams ready.
     pub async fn connect(settings: Settings) -> Result<Self> {
-        // Recorders are per process; a second system in the same one (tests) shares the first's.
-        let metrics = PrometheusBuilder::new().set_buckets(&DURATION_BUCKETS)?.build_recorder();
-        let handle = metrics.handle();
-        let _ = metrics::set_global_recorder(metrics);
+        let metrics = metrics_handle()?;
         let to_nats = nats::Config {
             url: settings.nats_url.clone(),
             name: format!("vocalbridge {}", worker_id()),
@@ -117,7 +114,7 @@ impl System {
         let database = patiently("DATABASE_URL", async || Database::connect(&to_database).await).await?;
         let keyring =
             Keyring::new(database.clone(), &settings.secret_key).context("VOCALBRIDGE_SECRET_KEY")?;
-        Ok(Self { nats, database, keyring, clock: Clock::system(), settings, metrics: handle })
+        Ok(Self { nats, database, keyring, clock: Clock::system(), settings, metrics })
     }
 
     /// Runs `roles` until `shutdown`, then lets each finish what it holds. `listener` is needed by the api alone.
@@ -269,6 +266,19 @@ impl System {
         }
         start_simulator(tracker, end.clone()).await
     }
+}
+
+/// The process's one recorder; a second system in the same process (tests) shares the first's.
+fn metrics_handle() -> Result<PrometheusHandle> {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let recorder = PrometheusBuilder::new().set_buckets(&DURATION_BUCKETS)?.build_recorder();
+    let handle = HANDLE.get_or_init(|| recorder.handle()).clone();
+    // Refused when another thread was faster: then its handle was kept above.
+    let _ = metrics::set_global_recorder(recorder);
+    Ok(handle)
 }
 
 /// Tries to connect for as long as a server may take to come up beside us.

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use events::session::*;
 use events::{Aggregate, Cause, Event, Position, SessionId, TenantId};
 use uuid::Uuid;

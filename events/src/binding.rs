@@ -133,7 +133,6 @@ pub fn structured(
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::samples;
 

@@ -182,7 +182,7 @@ pub async fn run<H: Handler>(
                 let key = (next.position, next.retries);
                 // The same event again while we hold it: keep the newer acknowledgement, do not work twice.
                 if held.insert(key, next.acker.clone()).is_none() {
-                    queue.push(&subjects::tenant_of(&next.subject).to_owned(), next);
+                    queue.push(subjects::tenant_of(&next.subject).to_owned(), next);
                 }
             }
             _ = heartbeat.tick() => {

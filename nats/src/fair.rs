@@ -17,10 +17,10 @@ impl<T> FairQueue<T> {
         Self { waiting: HashMap::new(), order: VecDeque::new(), running: HashMap::new(), share }
     }
 
-    pub(crate) fn push(&mut self, tenant: &str, item: T) {
-        let waiting = self.waiting.entry(tenant.to_owned()).or_default();
+    pub(crate) fn push(&mut self, tenant: String, item: T) {
+        let waiting = self.waiting.entry(tenant.clone()).or_default();
         if waiting.is_empty() {
-            self.order.push_back(tenant.to_owned());
+            self.order.push_back(tenant);
         }
         waiting.push_back(item);
     }
@@ -71,9 +71,9 @@ mod tests {
     fn a_flooding_tenant_does_not_hold_up_a_quiet_one() {
         let mut queue = FairQueue::new(100);
         for number in 0..1_000 {
-            queue.push("loud", number);
+            queue.push("loud".to_owned(), number);
         }
-        queue.push("quiet", 7);
+        queue.push("quiet".to_owned(), 7);
         let first: Vec<String> = (0..2).filter_map(|_| queue.pop()).map(|(tenant, _)| tenant).collect();
         assert!(first.contains(&"quiet".to_owned()));
     }
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn one_tenant_never_runs_more_than_its_share() {
         let mut queue = FairQueue::new(2);
-        (0..5).for_each(|number| queue.push("a", number));
+        (0..5).for_each(|number| queue.push("a".to_owned(), number));
         assert_eq!([queue.pop(), queue.pop()].map(|popped| popped.map(|(_, item)| item)), [Some(0), Some(1)]);
         assert!(queue.pop().is_none());
         queue.finished("a");
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn items_of_one_tenant_keep_their_order() {
         let mut queue = FairQueue::new(usize::MAX);
-        (0..10).for_each(|number| queue.push(if number % 2 == 0 { "a" } else { "b" }, number));
+        (0..10).for_each(|number| queue.push(if number % 2 == 0 { "a" } else { "b" }.to_owned(), number));
         let mut popped = Vec::new();
         while let Some((tenant, item)) = queue.pop() {
             popped.push((tenant, item));

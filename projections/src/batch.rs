@@ -20,7 +20,7 @@ pub(crate) const MAX_ENTRIES: usize = 1_000;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Batches are no closer together than this, so that a busy log is written in large ones; an entry that comes alone is
 /// written at once.
-const SPACING: Duration = Duration::from_millis(20);
+const SPACING: Duration = Duration::from_millis(50);
 /// A batch that takes longer is given up and tried again.
 const COMMIT_LIMIT: Duration = Duration::from_secs(60);
 

@@ -26,7 +26,7 @@ const UNDECODABLE: &str = "vocalbridge_undecodable_events_total";
 /// Entries that the log has lost.
 const MISSING: &str = "vocalbridge_missing_events_total";
 
-const MEASURE_EVERY: Duration = Duration::from_secs(5);
+const MEASURE_EVERY: Duration = Duration::from_secs(2);
 /// Pauses between attempts; the last one repeats.
 const PAUSES: [Duration; 6] = [
     Duration::from_millis(100),
@@ -139,7 +139,7 @@ impl<'a> Runner<'a> {
         catching_up.extend(behind.into_iter().map(|(projection, at)| self.catch_up(&group, projection, at)));
         let lead = self.lead(&group, left, failures);
         tokio::pin!(lead);
-        let measure = self.measure();
+        let measure = self.measure(&group);
         tokio::pin!(measure);
         loop {
             tokio::select! {
@@ -151,7 +151,7 @@ impl<'a> Runner<'a> {
                         return stop;
                     }
                 }
-                () = &mut measure => {}
+                stop = &mut measure => return stop,
             }
         }
     }
@@ -324,16 +324,28 @@ impl<'a> Runner<'a> {
         tracing::error!(partition, projection = projection.name(), after, error, "a projection cannot go on");
     }
 
-    /// Measures how far behind the log each projection is. Never ends.
-    async fn measure(&self) {
+    /// Measures how far behind the log each projection is. Ends when the tables know less than was committed to them: a
+    /// projector does not wait for the disk, and a database that crashed has forgotten its newest batches.
+    async fn measure(&self, group: &Mutex<Group>) -> Stop {
         loop {
             sleep(MEASURE_EVERY).await;
+            let (committed, members) = {
+                let group = group.lock().await;
+                (group.sequence, group.members.clone())
+            };
             let (Ok(last), Ok(checkpoints)) = (
                 self.source.last_sequence(self.partition).await,
                 checkpoints(self.database, self.partition).await,
             ) else {
                 continue;
             };
+            if checkpoints.iter().any(|(projection, at)| *at < committed && members.contains(projection)) {
+                tracing::warn!(
+                    partition = self.partition,
+                    "the database forgot batches; they are applied again"
+                );
+                return Stop::Uncertain;
+            }
             for (projection, at) in checkpoints {
                 let lag = last.saturating_sub(at) as f64;
                 metrics::gauge!(LAG, "projection" => projection.name(), "partition" => self.partition.to_string()).set(lag);

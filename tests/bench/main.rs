@@ -94,7 +94,10 @@ async fn run(plan: &Plan, services: &Services, folder: PathBuf) -> Result<()> {
     seed::seed(&system.nats.log, &system.keyring, &system.clock, &credentials).await?;
     seed::project(&system).await?;
     let arguments = ["serve", "--roles", "api,workers,projections", "--port", &port.to_string()];
-    let server = Process::start(&arguments, &settings, folder.join("server.log"));
+    let passed_on =
+        ["TOKIO_WORKER_THREADS"].iter().filter_map(|name| Some(((*name).to_owned(), environment(name)?)));
+    let server_settings: Vec<_> = settings.iter().cloned().chain(passed_on).collect();
+    let server = Process::start(&arguments, &server_settings, folder.join("server.log"));
     let client = Client::new(&format!("http://127.0.0.1:{port}"), &credentials.tenants[0].api_key);
     world::ready(&client).await;
 

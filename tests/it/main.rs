@@ -3,10 +3,12 @@
 
 mod bad_input;
 mod compose;
+mod dev;
 mod fairness;
 mod house;
 mod idempotency;
 mod isolation;
+mod log;
 mod nothing_lost;
 mod pages;
 mod roles;

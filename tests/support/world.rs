@@ -190,7 +190,7 @@ pub fn free_port() -> u16 {
 }
 
 /// Binaries and the ready-made cluster are shared by all tests of a checkout.
-fn binaries() -> PathBuf {
+pub fn binaries() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../.data/bin")
 }
 

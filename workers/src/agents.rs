@@ -10,11 +10,14 @@ use tokio::sync::watch;
 
 const CACHED_AGENTS: usize = 10_000;
 
+/// An agent, and which change of configuration it was looked up after.
+type Known = (u64, Arc<AgentRecord>);
+
 /// Looks agents up. Forgets all it knows whenever any configuration changes.
 #[derive(Clone)]
 pub struct Agents {
     database: Database,
-    cache: Arc<Cache<(TenantId, AgentId), (u64, Arc<AgentRecord>)>>,
+    cache: Arc<Cache<(TenantId, AgentId), Known>>,
     changes: watch::Receiver<u64>,
 }
 
