@@ -74,6 +74,8 @@ impl FromStr for Roles {
 
 /// Answers within this time are waited for when the process is told to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(9);
+/// Beside the one that each partition's batches go through.
+const PROJECTION_CONNECTIONS: u32 = 4;
 /// How long a process that starts waits for NATS and Postgres.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 const CONNECT_PAUSE: Duration = Duration::from_millis(500);
@@ -98,20 +100,8 @@ impl System {
     /// Connects to NATS and Postgres, and makes the streams ready.
     pub async fn connect(settings: Settings) -> Result<Self> {
         let metrics = metrics_handle()?;
-        let to_nats = nats::Config {
-            url: settings.nats_url.clone(),
-            name: format!("vocalbridge {}", worker_id()),
-            topology: TopologyConfig {
-                partitions: settings.nats_partitions,
-                replicas: settings.nats_replicas,
-            },
-        };
-        let nats = patiently("NATS_URL", async || Nats::connect(&to_nats).await).await?;
-        let to_database = projections::Config {
-            url: settings.database_url.clone(),
-            max_connections: settings.database_connections,
-        };
-        let database = patiently("DATABASE_URL", async || Database::connect(&to_database).await).await?;
+        let nats = connect_nats(&settings).await?;
+        let database = connect_database(&settings, settings.database_connections).await?;
         let keyring =
             Keyring::new(database.clone(), &settings.secret_key).context("VOCALBRIDGE_SECRET_KEY")?;
         Ok(Self { nats, database, keyring, clock: Clock::system(), settings, metrics })
@@ -135,11 +125,12 @@ impl System {
             async move { progress.run(later).await }
         });
         if roles.have(Role::Projections) {
-            let source = Arc::new(LogSource(self.nats.log.clone()));
-            for partition in 0..self.nats.log.partitions() {
-                let database = self.database.clone();
-                tracker.spawn(projections::runner::run(database, source.clone(), partition, later.clone()));
-            }
+            let (settings, end) = (self.settings.clone(), later.clone());
+            tracker.spawn_blocking(move || {
+                if let Err(error) = project(&settings, &end) {
+                    tracing::error!(error = &*error as &dyn std::error::Error, "the projections ended");
+                }
+            });
         }
         let work = TaskTracker::new();
         if roles.have_workers() {
@@ -266,6 +257,37 @@ impl System {
         }
         start_simulator(tracker, end.clone()).await
     }
+}
+
+/// Runs the projections until `end`, on a thread of its own with its own connections: applying a batch is work of
+/// milliseconds, and a message on its way must not queue behind it.
+fn project(settings: &Settings, end: &CancellationToken) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let nats = connect_nats(settings).await?;
+        let database = connect_database(settings, PROJECTION_CONNECTIONS).await?;
+        let source = Arc::new(LogSource(nats.log.clone()));
+        let runners = (0..nats.log.partitions()).map(|partition| {
+            projections::runner::run(database.clone(), source.clone(), partition, end.clone())
+        });
+        futures_util::future::join_all(runners).await;
+        database.close().await;
+        Ok(())
+    })
+}
+
+async fn connect_nats(settings: &Settings) -> Result<Nats> {
+    let config = nats::Config {
+        url: settings.nats_url.clone(),
+        name: format!("vocalbridge {}", worker_id()),
+        topology: TopologyConfig { partitions: settings.nats_partitions, replicas: settings.nats_replicas },
+    };
+    patiently("NATS_URL", async || Nats::connect(&config).await).await
+}
+
+async fn connect_database(settings: &Settings, max_connections: u32) -> Result<Database> {
+    let config = projections::Config { url: settings.database_url.clone(), max_connections };
+    patiently("DATABASE_URL", async || Database::connect(&config).await).await
 }
 
 /// The process's one recorder; a second system in the same process (tests) shares the first's.
