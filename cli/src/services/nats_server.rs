@@ -140,7 +140,7 @@ fn command(program: &Path, data_dir: &Path, durability: Durability, port: u16) -
     let path = log_path(data_dir);
     let log = File::options().append(true).create(true).open(&path);
     let log = log.with_context(|| format!("opening {}", path.display()))?;
-    let mut command = process::server_command(program, None, Signal::SIGTERM);
+    let mut command = process::server_command(program, None, Signal::SIGTERM, false);
     command
         .arg("--config")
         .arg(data_dir.join("nats/server.conf"))

@@ -237,7 +237,9 @@ fn command(
         .with_context(|| format!("opening {}", log.display()))?;
 
     // An interrupted *fast* shutdown leaves nothing behind but a log to replay, so that is what our death means.
-    let mut command = process::server_command(&programs.dir.join("postgres"), account, Signal::SIGINT);
+    // Nobody on the way of a message waits for a table: projections yield to the log and the workers.
+    let postgres = programs.dir.join("postgres");
+    let mut command = process::server_command(&postgres, account, Signal::SIGINT, true);
     command.arg("-D").arg(record.data()).arg("-p").arg(port.to_string());
     // Also the title of every child, which is how a child without its postmaster is found.
     command.arg("-c").arg(format!("cluster_name={}", account::mark(&record.home)));
