@@ -117,6 +117,8 @@ impl System {
         let tracker = TaskTracker::new();
         // What others stand on ends last: projections after the api that waits for them.
         let later = CancellationToken::new();
+        // Also when this future is dropped: a thread of its own would otherwise go on alone.
+        let _end = later.clone().drop_guard();
         let progress = Progress::new(self.database.clone());
         let handle = self.metrics.clone();
         tracker.spawn(upkeep(handle, shutdown.clone()));
@@ -264,8 +266,14 @@ impl System {
 fn project(settings: &Settings, end: &CancellationToken) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let nats = connect_nats(settings).await?;
-        let database = connect_database(settings, PROJECTION_CONNECTIONS).await?;
+        let connect = async {
+            anyhow::Ok((
+                connect_nats(settings).await?,
+                connect_database(settings, PROJECTION_CONNECTIONS).await?,
+            ))
+        };
+        let Some(connected) = end.run_until_cancelled(connect).await else { return Ok(()) };
+        let (nats, database) = connected?;
         let source = Arc::new(LogSource(nats.log.clone()));
         let runners = (0..nats.log.partitions()).map(|partition| {
             projections::runner::run(database.clone(), source.clone(), partition, end.clone())
