@@ -18,9 +18,11 @@ use crate::source::{Entries, EntrySource, SourceError};
 /// Most entries and bytes of a batch.
 pub(crate) const MAX_ENTRIES: usize = 1_000;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
-/// Batches are no closer together than this, so that a busy log is written in large ones; an entry that comes alone is
-/// written at once.
-const SPACING: Duration = Duration::from_millis(50);
+/// After a batch the next one collects for so many times as long as that one took to write, within a limit. An entry
+/// that comes alone is written at once; a log with some traffic is written in short strokes, which hold up nobody who
+/// shares the processor; a busy log in large batches, which cost less (docs/decisions/0015).
+const REST: u32 = 2;
+const MAX_REST: Duration = Duration::from_millis(50);
 /// A batch that takes longer is given up and tried again.
 const COMMIT_LIMIT: Duration = Duration::from_secs(60);
 
@@ -37,7 +39,8 @@ pub(crate) struct Reader {
     /// A gap before this sequence was seen twice: the entries are gone, waiting for them would stop everything.
     accepted_gap: Option<u64>,
     accepts_all_gaps: bool,
-    not_before: Instant,
+    /// When the last batch was handed out.
+    handed_out: Option<Instant>,
 }
 
 /// The log answered with a sequence that leaves some out.
@@ -61,7 +64,6 @@ impl Reader {
         accepted_gap: Option<u64>,
     ) -> Result<Self, SourceError> {
         let entries = source.follow(partition, sequence).await?;
-        let not_before = Instant::now();
         Ok(Self {
             entries,
             sequence,
@@ -70,7 +72,7 @@ impl Reader {
             failed: None,
             accepted_gap,
             accepts_all_gaps: false,
-            not_before,
+            handed_out: None,
         })
     }
 
@@ -84,7 +86,8 @@ impl Reader {
     pub async fn next(&mut self, limit: u64) -> Result<Vec<Entry>, SourceError> {
         let mut batch = Vec::new();
         let mut bytes = 0;
-        let not_before = sleep_until(self.not_before);
+        let rest = self.handed_out.map_or(Duration::ZERO, |at| rest_after(at.elapsed()));
+        let not_before = sleep_until(Instant::now() + rest);
         tokio::pin!(not_before);
         while batch.len() < self.max_entries && bytes < MAX_BYTES && self.sequence < limit {
             let entry = match self.held.take() {
@@ -120,7 +123,7 @@ impl Reader {
             self.sequence = sequence;
             batch.push(entry);
         }
-        self.not_before = Instant::now() + SPACING;
+        self.handed_out = Some(Instant::now());
         Ok(batch)
     }
 
@@ -144,6 +147,11 @@ impl Reader {
             () = not_before => None,
         }
     }
+}
+
+/// How long to collect after a batch that took `written` to write.
+fn rest_after(written: Duration) -> Duration {
+    (written * REST).min(MAX_REST)
 }
 
 /// Why a batch was not committed.

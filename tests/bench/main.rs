@@ -7,6 +7,7 @@
 mod cpu;
 mod http;
 mod load;
+mod machine;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -48,6 +49,7 @@ const SESSION_LENGTH: usize = 10;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<()> {
+    report::machine(&machine::stalls());
     let quick = std::env::args().any(|argument| argument == "--quick");
     let plan = if quick { QUICK } else { FULL };
     let folder = tempfile::Builder::new().prefix("vocalbridge-bench-").tempdir()?;
@@ -108,7 +110,6 @@ async fn run(plan: &Plan, services: &Services, folder: PathBuf) -> Result<()> {
         agent: credentials.tenants[0].agents[0].id.to_string(),
     };
     let direct = Target::Vendor { address: vendor };
-    report::machine();
 
     // Warm both up: connections, caches, the allocator.
     for target in [&gateway, &direct] {

@@ -1,10 +1,16 @@
 //! What is printed.
 
 use crate::load::Measured;
+use crate::machine::Stalls;
 
-pub fn machine() {
+pub fn machine(stalls: &Stalls) {
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("{cpus} cores; client, vendor, nats-server and Postgres on the same machine\n");
+    println!("{cpus} cores; client, vendor, nats-server and Postgres on the same machine");
+    println!(
+        "before the load, others took a core for over 1 ms {:.1} times a second, the longest time {:.1} ms\n",
+        stalls.per_second,
+        stalls.longest.as_secs_f64() * 1_000.0
+    );
     println!(
         "{:<34} {:>8} {:>8} {:>8} {:>8} {:>10}",
         "milliseconds", "p50", "p90", "p99", "p99.9", "requests/s"

@@ -140,7 +140,7 @@ fn command(program: &Path, data_dir: &Path, durability: Durability, port: u16) -
     let path = log_path(data_dir);
     let log = File::options().append(true).create(true).open(&path);
     let log = log.with_context(|| format!("opening {}", path.display()))?;
-    let mut command = process::server_command(program, None, Signal::SIGTERM, false);
+    let mut command = process::server_command(program, None, Signal::SIGTERM);
     command
         .arg("--config")
         .arg(data_dir.join("nats/server.conf"))
@@ -154,9 +154,16 @@ fn command(program: &Path, data_dir: &Path, durability: Durability, port: u16) -
                 Durability::Fast => FAST_SYNC_INTERVAL,
             },
         )
+        .env("GOMAXPROCS", processors().to_string())
         .stdout(log.try_clone().context("sharing the log")?)
         .stderr(log);
     Ok(command)
+}
+
+/// Half of the machine, and at least one: it is shared with all we are. Every further thread of the server costs each
+/// message a change of threads (docs/decisions/0014).
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
 async fn wait_until_ready(process: &mut Process, data_dir: &Path, port: u16) -> Result<()> {

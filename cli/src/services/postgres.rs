@@ -239,7 +239,7 @@ fn command(
     // An interrupted *fast* shutdown leaves nothing behind but a log to replay, so that is what our death means.
     // Nobody on the way of a message waits for a table: projections yield to the log and the workers.
     let postgres = programs.dir.join("postgres");
-    let mut command = process::server_command(&postgres, account, Signal::SIGINT, true);
+    let mut command = process::server_command(&postgres, account, Signal::SIGINT);
     command.arg("-D").arg(record.data()).arg("-p").arg(port.to_string());
     // Also the title of every child, which is how a child without its postmaster is found.
     command.arg("-c").arg(format!("cluster_name={}", account::mark(&record.home)));

@@ -194,20 +194,11 @@ fn send(pid: u32, signal: Signal) {
 
 /// A server's command: in its own process group, so that Ctrl-C reaches us alone and we stop the servers in order;
 /// and, where `setpriv` of util-linux is there, with `on_our_death` from the kernel when we die without having
-/// stopped it. `setpriv` (and `nice`) replace themselves with the program, so the pid stays. A server that `yields`
-/// leaves the processor to others when it is scarce.
-pub fn server_command(
-    program: &Path,
-    account: Option<&Account>,
-    on_our_death: Signal,
-    yields: bool,
-) -> Command {
+/// stopped it. `setpriv` replaces itself with the program, so the pid stays.
+pub fn server_command(program: &Path, account: Option<&Account>, on_our_death: Signal) -> Command {
     let mut command = if can_follow_us() {
         let mut command = super::account::command("setpriv", account);
         command.args(["--pdeathsig", on_our_death.as_str().trim_start_matches("SIG"), "--"]);
-        if yields {
-            command.args(["nice", "-n", "10"]);
-        }
         command.arg(program);
         command
     } else {
