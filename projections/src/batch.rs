@@ -20,7 +20,7 @@ pub(crate) const MAX_ENTRIES: usize = 1_000;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// After a batch the next one collects for so many times as long as that one took to write, within a limit. An entry
 /// that comes alone is written at once; a log with some traffic is written in short strokes, which hold up nobody who
-/// shares the processor; a busy log in large batches, which cost less (docs/decisions/0015).
+/// shares the processor; a busy log in large batches, which cost less (docs/decisions/0014).
 const REST: u32 = 2;
 const MAX_REST: Duration = Duration::from_millis(50);
 /// A batch that takes longer is given up and tried again.

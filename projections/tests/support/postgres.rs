@@ -1,12 +1,12 @@
 //! A private Postgres per test, or the one that `DATABASE_ADMIN_URL` names, with a database of its own.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use projections::{Config, Database, migrate};
 use secrecy::SecretString;
@@ -15,6 +15,21 @@ use uuid::Uuid;
 
 const LOGIN: &str = "vocalbridge";
 const NOBODY: u32 = 65534;
+
+/// What projections write.
+pub const READ_SIDE: [&str; 11] = [
+    "tenants",
+    "api_keys",
+    "agents",
+    "invoices",
+    "sessions",
+    "messages",
+    "jobs",
+    "provider_calls",
+    "tool_executions",
+    "usage_entries",
+    "archive",
+];
 
 /// A migrated database. The server, when it is ours, ends with this.
 pub struct TestDatabase {
@@ -40,7 +55,7 @@ impl TestDatabase {
     }
 
     async fn on(admin_url: &str, server: Option<Server>) -> Self {
-        let mut admin = connect(admin_url).await;
+        let mut admin = PgConnection::connect(admin_url).await.unwrap();
         let name = format!("projections_{}", Uuid::new_v4().simple());
         let role = format!("do $$ begin create role {LOGIN} login; exception when others then null; end $$");
         sqlx::raw_sql(AssertSqlSafe(role)).execute(&mut admin).await.unwrap();
@@ -59,19 +74,7 @@ impl TestDatabase {
     /// Every row of every table of the read side, as text.
     pub async fn dump(&self) -> Vec<String> {
         let mut rows = Vec::new();
-        for table in [
-            "tenants",
-            "api_keys",
-            "agents",
-            "invoices",
-            "sessions",
-            "messages",
-            "jobs",
-            "provider_calls",
-            "tool_executions",
-            "usage_entries",
-            "archive",
-        ] {
+        for table in READ_SIDE {
             let query = format!("select '{table}: ' || t::text from {table} t order by 1");
             let found: Vec<String> =
                 sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(&self.admin).await.unwrap();
@@ -79,19 +82,6 @@ impl TestDatabase {
         }
         rows
     }
-}
-
-/// Waits for the server as long as a start takes.
-async fn connect(url: &str) -> PgConnection {
-    let attempts = async {
-        loop {
-            match PgConnection::connect(url).await {
-                Ok(connection) => break connection,
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), attempts).await.unwrap()
 }
 
 pub struct Server {
@@ -120,13 +110,7 @@ impl Server {
     pub fn crash_and_restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        // Its children notice by themselves; a new one refuses to start before they are gone.
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            if self.child.try_wait().unwrap().is_some() {
-                self.child = launch(&self.data, self.port);
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
+        self.child = launch(&self.data, self.port);
     }
 }
 
@@ -138,19 +122,30 @@ impl Drop for Server {
     }
 }
 
+/// Starts the server and waits until it can be used. After a crash it refuses to start before the children of the one
+/// that crashed have noticed and gone.
 fn launch(data: &Path, port: u16) -> Child {
-    let mut postgres = unprivileged("postgres");
-    postgres.arg("-D").arg(data).args(["-p", &port.to_string()]);
-    for setting in [
-        "listen_addresses=127.0.0.1",
-        "unix_socket_directories=",
-        "fsync=off",
-        "jit=off",
-        "max_connections=30",
-    ] {
-        postgres.args(["-c", setting]);
+    loop {
+        let mut postgres = unprivileged("postgres");
+        postgres.arg("-D").arg(data).args(["-p", &port.to_string()]);
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "fsync=off",
+            "jit=off",
+            "max_connections=30",
+        ] {
+            postgres.args(["-c", setting]);
+        }
+        let mut child = postgres.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        if log.by_ref().lines().any(|line| line.unwrap().contains("is ready to accept connections")) {
+            // A log that nobody reads would stop the server.
+            thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+            return child;
+        }
+        child.wait().unwrap();
     }
-    postgres.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// Postgres refuses to run as root.
