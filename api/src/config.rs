@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rust_decimal::Decimal;
 use secrecy::SecretString;
 
 #[derive(Clone, Debug)]
@@ -14,8 +15,7 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// The middle part of new API keys, such as `dev` or `live`; ASCII letters and digits.
     pub environment: String,
-    /// The LLM vendors that are configured; the first is the default of new agents.
-    pub providers: Vec<Provider>,
+    pub language_models: LanguageModels,
     /// Longer bodies are refused.
     pub max_body_bytes: usize,
     /// How long a message POST waits for its answer when the client does not say.
@@ -24,14 +24,49 @@ pub struct Config {
     pub max_waiting: usize,
 }
 
+/// Whom agents can be given to think with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LanguageModels {
+    /// The vendors that are configured; the first is the default of new agents.
+    pub providers: Vec<Provider>,
+    /// Vendors that would be there if a variable were set.
+    pub absent: Vec<AbsentProvider>,
+    /// Models by name: the vendors' defaults, and those with a price.
+    pub named: Vec<Model>,
+}
+
 /// An LLM vendor that agents can be given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provider {
     /// Such as `vendor_a`.
     pub name: String,
-    pub default_model: String,
-    /// The vendor's models begin with one of these; empty: any name is taken, when the vendor is named too.
+    /// The model of an agent that names none.
+    pub default_model: Option<String>,
+    /// The variable that sets `default_model`, if there is one.
+    pub default_model_variable: Option<String>,
+    /// A model whose name begins with one of these is the vendor's.
     pub model_prefixes: Vec<String>,
+    /// Whether it is asked for other models too, when the vendor is named.
+    pub takes_any_model: bool,
+}
+
+/// An LLM vendor that is known and not configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AbsentProvider {
+    pub name: String,
+    /// The variable that would configure it, such as `OPENAI_API_KEY`.
+    pub variable: String,
+    pub model_prefixes: Vec<String>,
+}
+
+/// A model that agents can be given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    pub provider: String,
+    pub name: String,
+    pub is_default: bool,
+    /// USD per million tokens in and out.
+    pub price: Option<(Decimal, Decimal)>,
 }
 
 impl Config {
@@ -44,12 +79,22 @@ impl Config {
 impl Provider {
     /// Whether the vendor may be asked for a model of this name.
     pub(crate) fn has_model(&self, model: &str) -> bool {
-        self.model_prefixes.is_empty() || self.is_named_by(model)
+        self.takes_any_model || self.is_named_by(model)
     }
 
     /// Whether the model's name alone says that it is this vendor's.
     pub(crate) fn is_named_by(&self, model: &str) -> bool {
-        self.default_model == model
-            || self.model_prefixes.iter().any(|prefix| model.starts_with(prefix.as_str()))
+        self.default_model.as_deref() == Some(model) || begins_with_any(model, &self.model_prefixes)
     }
+}
+
+impl AbsentProvider {
+    /// Whether the model's name alone says that it is this vendor's.
+    pub(crate) fn is_named_by(&self, model: &str) -> bool {
+        begins_with_any(model, &self.model_prefixes)
+    }
+}
+
+fn begins_with_any(model: &str, prefixes: &[String]) -> bool {
+    prefixes.iter().any(|prefix| model.starts_with(prefix.as_str()))
 }

@@ -47,7 +47,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use api_key::NewKey;
-pub use config::{Config, Provider};
+pub use config::{AbsentProvider, Config, LanguageModels, Model, Provider};
 
 use app::App;
 

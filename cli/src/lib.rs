@@ -8,7 +8,9 @@
 
 pub mod command;
 pub mod dev;
+pub mod language_models;
 pub mod logging;
+pub mod price_list;
 pub mod replay;
 pub mod seed;
 pub mod serve;

@@ -1,15 +1,15 @@
 //! Settings from the environment (and `.env`): every one checked at start, all mistakes told at once.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use base64::Engine;
-use domain::{Price, PriceBook};
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
 use workers::DEFAULT_LIMITS;
+
+use crate::language_models::LanguageModels;
 
 /// Everything the environment can say, checked.
 #[derive(Clone, Debug)]
@@ -34,19 +34,14 @@ pub struct Settings {
     pub vendors: VendorSettings,
 }
 
-/// How vendors are reached and what they cost.
+/// How patient we are with vendors, and who they are.
 #[derive(Clone, Debug)]
 pub struct VendorSettings {
     pub timeout: Duration,
     pub max_retries: u32,
     pub retry_min_wait: Duration,
     pub retry_max_wait: Duration,
-    /// USD per 1,000 tokens in and out.
-    pub vendor_a_price: Decimal,
-    pub vendor_b_price: Decimal,
-    /// `None`: the simulated vendor.
-    pub vendor_a_base_url: Option<String>,
-    pub vendor_b_base_url: Option<String>,
+    pub language_models: LanguageModels,
 }
 
 /// All that is wrong with the environment.
@@ -110,46 +105,20 @@ impl VendorSettings {
             max_retries: reader.or("VENDOR_MAX_RETRIES", 3, in_range(0, 20)),
             retry_min_wait: reader.or("VENDOR_RETRY_MIN_WAIT", Duration::from_secs(1), seconds(0.0, 600.0)),
             retry_max_wait: reader.or("VENDOR_RETRY_MAX_WAIT", Duration::from_secs(10), seconds(0.0, 600.0)),
-            vendor_a_price: reader.or("VENDOR_A_PRICE", Decimal::new(2, 3), price),
-            vendor_b_price: reader.or("VENDOR_B_PRICE", Decimal::new(3, 3), price),
-            vendor_a_base_url: reader.optional("VENDOR_A_BASE_URL", url_of(&["http", "https"])),
-            vendor_b_base_url: reader.optional("VENDOR_B_BASE_URL", url_of(&["http", "https"])),
+            language_models: LanguageModels::read_with(reader),
         }
-    }
-
-    /// The price book these settings stand for. Its version names the prices, so that a changed setting is a new one.
-    pub fn price_book(&self) -> PriceBook {
-        let per_thousand = |provider: &str, price: Decimal| {
-            let per_million = price * Decimal::ONE_THOUSAND;
-            Price { provider: provider.to_owned(), per_million_in: per_million, per_million_out: per_million }
-        };
-        PriceBook {
-            version: format!("settings:{}:{}", self.vendor_a_price, self.vendor_b_price),
-            prices: vec![
-                per_thousand(vendors::llm::VENDOR_A, self.vendor_a_price),
-                per_thousand(vendors::llm::VENDOR_B, self.vendor_b_price),
-            ],
-        }
-    }
-
-    /// The models asked of a vendor when nobody names one.
-    pub fn default_models(&self) -> BTreeMap<String, String> {
-        [(vendors::llm::VENDOR_A, "vendor-a-1"), (vendors::llm::VENDOR_B, "vendor-b-1")]
-            .into_iter()
-            .map(|(provider, model)| (provider.to_owned(), model.to_owned()))
-            .collect()
     }
 }
 
 pub const DEFAULT_PORT: u16 = 8000;
 
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     lookup: Lookup<'a>,
     mistakes: Vec<String>,
 }
 
 impl Reader<'_> {
-    fn optional<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    pub(crate) fn optional<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let value = (self.lookup)(name)?;
         match parse(value.trim()) {
             Ok(parsed) => Some(parsed),
@@ -160,7 +129,7 @@ impl Reader<'_> {
         }
     }
 
-    fn or<T>(&mut self, name: &str, default: T, parse: impl Fn(&str) -> Result<T, String>) -> T {
+    pub(crate) fn or<T>(&mut self, name: &str, default: T, parse: impl Fn(&str) -> Result<T, String>) -> T {
         self.optional(name, parse).unwrap_or(default)
     }
 
@@ -189,20 +158,24 @@ fn seconds(least: f64, most: f64) -> impl Fn(&str) -> Result<Duration, String> {
     }
 }
 
-fn price(text: &str) -> Result<Decimal, String> {
+pub(crate) fn price(text: &str) -> Result<Decimal, String> {
     match text.parse::<Decimal>() {
         Ok(value) if !value.is_sign_negative() => Ok(value),
         _ => Err("must be a decimal number of dollars, 0 or more".to_owned()),
     }
 }
 
-fn url_of(schemes: &'static [&'static str]) -> impl Fn(&str) -> Result<String, String> {
+pub(crate) fn url_of(schemes: &'static [&'static str]) -> impl Fn(&str) -> Result<String, String> {
     move |text| match text.split_once("://") {
         Some((scheme, rest)) if schemes.contains(&scheme) && !rest.is_empty() => {
             Ok(text.trim_end_matches('/').to_owned())
         }
         _ => Err(format!("must be a URL that begins with {}://", schemes.join(":// or "))),
     }
+}
+
+pub(crate) fn some_text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
 }
 
 fn at_least(length: usize) -> impl Fn(&str) -> Result<String, String> {
@@ -289,9 +262,29 @@ mod tests {
     }
 
     #[test]
+    fn a_key_switches_its_vendor_on_and_the_others_name_theirs() -> Result<(), SettingsError> {
+        let lookup = |name: &str| match name {
+            "ANTHROPIC_API_KEY" => Some("secret".to_owned()),
+            "OPENAI_COMPATIBLE_BASE_URL" => Some("http://localhost:11434/v1/".to_owned()),
+            _ => good(name),
+        };
+        let models = Settings::read(&lookup)?.vendors.language_models;
+        let keyed: Vec<_> = models.keyed.iter().map(|vendor| (vendor.provider, &*vendor.base_url)).collect();
+        let expected =
+            [("anthropic", "https://api.anthropic.com"), ("openai_compatible", "http://localhost:11434/v1")];
+        assert_eq!(keyed, expected);
+        assert!(models.absent.iter().any(|vendor| vendor.variable == "OPENAI_API_KEY"));
+        assert!(!format!("{models:?}").contains("secret"));
+        Ok(())
+    }
+
+    #[test]
     fn a_thousand_tokens_cost_the_set_price() -> Result<(), SettingsError> {
-        let book = Settings::read(&good)?.vendors.price_book();
-        assert_eq!(book.meter(vendors::llm::VENDOR_A, 600, 400, false).cost_usd, Decimal::new(2, 3));
+        let book = Settings::read(&good)?.vendors.language_models.price_book();
+        assert_eq!(
+            book.meter(vendors::llm::VENDOR_A, "vendor-a-1", 600, 400, false).cost_usd,
+            Decimal::new(2, 3)
+        );
         Ok(())
     }
 }

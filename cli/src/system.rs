@@ -168,10 +168,6 @@ impl System {
 
     fn api(&self, progress: Progress) -> api::Api {
         let settings = &self.settings;
-        let providers = settings.vendors.default_models().into_iter().map(|(name, default_model)| {
-            let prefix = default_model.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
-            api::Provider { name, default_model, model_prefixes: vec![prefix] }
-        });
         let config = api::Config {
             operator_key: settings.operator_key.clone(),
             app_url: settings
@@ -180,7 +176,7 @@ impl System {
                 .unwrap_or_else(|| format!("http://localhost:{}", settings.port)),
             cors_origins: settings.cors_origins.clone(),
             environment: settings.environment.clone(),
-            providers: providers.collect(),
+            language_models: settings.vendors.language_models.for_api(),
             max_body_bytes: api::Config::DEFAULT_MAX_BODY_BYTES,
             default_wait: api::Config::DEFAULT_WAIT,
             max_waiting: api::Config::DEFAULT_MAX_WAITING,
@@ -203,7 +199,8 @@ impl System {
         end: &CancellationToken,
     ) -> Result<Workers> {
         let settings = &self.settings.vendors;
-        let simulator = if settings.vendor_a_base_url.is_some() && settings.vendor_b_base_url.is_some() {
+        let models = &settings.language_models;
+        let simulator = if models.vendor_a_base_url.is_some() && models.vendor_b_base_url.is_some() {
             None
         } else {
             Some(self.simulator(tracker, end).await?)
@@ -219,11 +216,18 @@ impl System {
             base_url: base(url, provider),
             api_key: "simulated".into(),
         };
+        let built_in = [
+            vendor(VENDOR_A, LlmWire::VendorA, &models.vendor_a_base_url),
+            vendor(VENDOR_B, LlmWire::VendorB, &models.vendor_b_base_url),
+        ];
+        let keyed = models.keyed.iter().map(|vendor| LlmVendorConfig {
+            provider: vendor.provider.to_owned(),
+            wire: vendor.wire,
+            base_url: vendor.base_url.clone(),
+            api_key: vendor.api_key.clone(),
+        });
         let llm = LlmConfig {
-            vendors: vec![
-                vendor(VENDOR_A, LlmWire::VendorA, &settings.vendor_a_base_url),
-                vendor(VENDOR_B, LlmWire::VendorB, &settings.vendor_b_base_url),
-            ],
+            vendors: built_in.into_iter().chain(keyed).collect(),
             timeout: settings.timeout,
             max_retries: settings.max_retries,
             backoff: Backoff { min_wait: settings.retry_min_wait, max_wait: settings.retry_max_wait },
@@ -231,8 +235,9 @@ impl System {
         };
         let vendors = LlmVendors::new(llm, wall_clock).context("the vendors")?;
         let config = workers::Config {
-            prices: settings.price_book(),
-            default_models: settings.default_models(),
+            prices: models.price_book(),
+            default_models: models.default_models(),
+            absent_providers: models.absent_by_variable(),
             limits: Limits {
                 running: self.settings.worker_max_running,
                 running_per_tenant: self.settings.worker_max_running_per_tenant,

@@ -99,6 +99,7 @@ pub struct ToolCall {
     pub arguments: Words,
     pub round: u32,
     pub said: Option<Words>,
+    pub signature: Option<Words>,
     /// `None` while it runs.
     pub result: Option<(ToolStatus, Words)>,
 }
@@ -182,6 +183,7 @@ impl Session {
                         arguments: words(&requested.arguments),
                         round: requested.round,
                         said: requested.said.as_ref().map(words),
+                        signature: requested.signature.as_ref().map(words),
                         result: None,
                     });
                 }

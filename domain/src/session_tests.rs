@@ -151,6 +151,7 @@ fn tool_results_survive_a_takeover_and_the_first_result_counts() {
         arguments: sealed(),
         round: 1,
         said: None,
+        signature: None,
     };
     let completed = |status| -> Payload {
         ToolCompleted {

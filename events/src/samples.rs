@@ -141,6 +141,7 @@ pub fn payloads() -> Vec<Payload> {
             arguments: sealed(),
             round: 1,
             said: None,
+            signature: None,
         }
         .into(),
         ToolCompleted {

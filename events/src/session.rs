@@ -141,6 +141,9 @@ pub struct ToolRequested {
     pub round: u32,
     /// What the model said along with the call; `None` when nothing.
     pub said: Option<Sealed>,
+    /// The vendor's own token for the call, which it wants back unchanged; `None` when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Sealed>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

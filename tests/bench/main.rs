@@ -9,6 +9,7 @@ mod http;
 mod load;
 mod machine;
 mod report;
+mod vendor_layer;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +32,7 @@ use vendors::simulator::{self, Control, SimulatorConfig};
 
 use cpu::Cpu;
 use load::{Load, Measured, Target};
+use vendor_layer::VendorLayer;
 
 /// Short: `make bench ARGS=--quick`.
 struct Plan {
@@ -59,14 +61,16 @@ async fn main() -> Result<()> {
         Durability::Full
     };
     let binaries = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.data/bin");
+    let vendor_layer = vendor_layer::run().await?;
+    report::vendor_layer(&vendor_layer);
     let config = ServicesConfig::new(folder.path().join("data"), durability).with_binaries_dir(binaries);
     let services = Services::start(&config).await?;
-    let measured = run(&plan, &services, folder.path().to_path_buf()).await;
+    let measured = run(&plan, &services, folder.path().to_path_buf(), &vendor_layer).await;
     services.stop().await?;
     measured
 }
 
-async fn run(plan: &Plan, services: &Services, folder: PathBuf) -> Result<()> {
+async fn run(plan: &Plan, services: &Services, folder: PathBuf, vendor_layer: &VendorLayer) -> Result<()> {
     let credentials = Credentials::load_or_make(&folder.join("credentials.json"))?;
     let login = SecretString::from(services.postgres.url().to_owned());
     let admin = SecretString::from(services.postgres.admin_url().to_owned());
@@ -153,6 +157,7 @@ async fn run(plan: &Plan, services: &Services, folder: PathBuf) -> Result<()> {
         &Measured::added(&direct_steady, &gateway_steady),
         &gateway_many,
         cpu.peak_memory_mib(),
+        vendor_layer,
     );
     end.cancel();
     drop(server);

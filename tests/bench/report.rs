@@ -2,6 +2,7 @@
 
 use crate::load::Measured;
 use crate::machine::Stalls;
+use crate::vendor_layer::VendorLayer;
 
 pub fn machine(stalls: &Stalls) {
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
@@ -11,6 +12,18 @@ pub fn machine(stalls: &Stalls) {
         stalls.per_second,
         stalls.longest.as_secs_f64() * 1_000.0
     );
+}
+
+pub fn vendor_layer(measured: &VendorLayer) {
+    let micros = |quantile| measured.latency.value_at_quantile(quantile) as f64 / 1_000.0;
+    println!("the vendor layer alone, OpenAI's format over server-sent events:");
+    println!(
+        "  from the vendor's byte to ours: p50 {:.0} us, p90 {:.0} us, p99 {:.0} us",
+        micros(0.5),
+        micros(0.9),
+        micros(0.99)
+    );
+    println!("  {:.0} tokens/s through one stream\n", measured.tokens_per_second);
     println!(
         "{:<34} {:>8} {:>8} {:>8} {:>8} {:>10}",
         "milliseconds", "p50", "p90", "p99", "p99.9", "requests/s"
@@ -44,7 +57,13 @@ pub fn costs(name: &str, measured: &Measured, memory_mib: f64) {
 }
 
 /// The figures that were to be reached.
-pub fn verdict(one: &[f64; 4], steady: &[f64; 4], many: &Measured, memory_mib: f64) {
+pub fn verdict(
+    one: &[f64; 4],
+    steady: &[f64; 4],
+    many: &Measured,
+    memory_mib: f64,
+    vendor_layer: &VendorLayer,
+) {
     println!("\n{:<52} {:>10} {:>10}", "to reach", "measured", "limit");
     let line = |name: &str, measured: f64, limit: f64, most: bool| {
         let reached = if most { measured <= limit } else { measured >= limit };
@@ -56,4 +75,6 @@ pub fn verdict(one: &[f64; 4], steady: &[f64; 4], many: &Measured, memory_mib: f
     line("messages/s over 64 connections", many.throughput(), 1_800.0, false);
     line("CPU per message over all processes (ms)", many.cpu_ms, 0.85, true);
     line("api and workers together (MiB)", memory_mib, 100.0, true);
+    let byte_to_byte_us = vendor_layer.latency.value_at_quantile(0.5) as f64 / 1_000.0;
+    line("vendor's byte to ours, p50 (us)", byte_to_byte_us, 100.0, true);
 }

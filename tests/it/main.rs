@@ -11,6 +11,7 @@ mod isolation;
 mod log;
 mod nothing_lost;
 mod pages;
+mod real_vendors;
 mod roles;
 mod service;
 mod streaming;

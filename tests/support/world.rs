@@ -37,7 +37,7 @@ impl World {
         Self::with_environment(&[]).await
     }
 
-    /// The same, with settings for all roles.
+    /// The same, with settings for all roles; `{simulator}` in a value stands for the simulators' address.
     pub async fn with_environment(extra: &[(&str, &str)]) -> Self {
         // VOCALBRIDGE_TEST_KEEP=1 leaves the data and the processes' logs for a look.
         let keep = std::env::var_os("VOCALBRIDGE_TEST_KEEP").is_some();
@@ -96,7 +96,16 @@ impl World {
             ("VENDOR_RETRY_MAX_WAIT", "0.1"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        ours.into_iter().chain(self.extra.iter().cloned()).collect()
+        let extra = self
+            .extra
+            .iter()
+            .map(|(name, value)| (name.clone(), value.replace("{simulator}", &self.simulator)));
+        ours.into_iter().chain(extra).collect()
+    }
+
+    /// Roles that start from now on do not have this setting of the test's own.
+    pub fn forget(&mut self, setting: &str) {
+        self.extra.retain(|(name, _)| name != setting);
     }
 
     /// The connections of one more process.

@@ -31,6 +31,8 @@ pub struct Config {
     pub prices: PriceBook,
     /// The model asked of a vendor when the agent names none, by provider.
     pub default_models: BTreeMap<String, String>,
+    /// The variable that is missing for a vendor, by provider.
+    pub absent_providers: BTreeMap<String, String>,
     pub limits: Limits,
     /// How often the model may ask for tools in one turn.
     pub max_tool_rounds: u32,

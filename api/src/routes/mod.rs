@@ -5,6 +5,7 @@ mod service;
 
 mod agents;
 mod keys;
+mod models;
 mod tenants;
 
 mod messages;
@@ -36,6 +37,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(tenants::router())
         .merge(keys::router())
         .merge(agents::router())
+        .merge(models::router())
         .merge(sessions::router())
         .merge(messages::router())
         .merge(session_events::router())

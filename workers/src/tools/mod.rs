@@ -3,8 +3,10 @@
 //! A tool may run twice when a worker dies in between; its first result counts.
 
 mod invoice_lookup;
+mod registry;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use events::session::{ToolCompleted, ToolRequested, ToolStatus};
 use events::{Cause, Event, EventId, Payload, TenantId};
@@ -15,7 +17,6 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use vendors::llm::ToolSpec;
 
 use crate::{Workers, away};
 
@@ -29,13 +30,12 @@ enum ToolError {
     Away(Failure),
 }
 
-/// The names of all tools there are.
-pub const NAMES: [&str; 1] = [invoice_lookup::NAME];
+pub(crate) use registry::specs;
 
-/// What the model is told of the tools `enabled` for its agent.
-pub(crate) fn specs(enabled: &[String]) -> Vec<ToolSpec> {
-    enabled.iter().filter(|name| *name == invoice_lookup::NAME).map(|_| invoice_lookup::spec()).collect()
-}
+/// A run that takes longer is given up. Shorter than a turn waits, so that the model hears of it.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+/// A larger result is not told: it would fill the model's window.
+const MAX_RESULT_BYTES: usize = 64 * 1_024;
 
 async fn run_tool(
     workers: &Workers,
@@ -43,10 +43,23 @@ async fn run_tool(
     name: &str,
     arguments: &Value,
 ) -> Result<Value, ToolError> {
-    match name {
-        invoice_lookup::NAME => invoice_lookup::run(workers, tenant_id, arguments).await,
-        _ => Err(ToolError::Refused(format!("there is no tool {name:?}"))),
+    let Some(tool) = registry::find(name) else {
+        return Err(ToolError::Refused(format!("there is no tool {name:?}")));
+    };
+    tool.check(arguments).map_err(ToolError::Refused)?;
+    let run = async {
+        match name {
+            invoice_lookup::NAME => invoice_lookup::run(workers, tenant_id, arguments).await,
+            _ => Err(ToolError::Refused(format!("{name} cannot be run here"))),
+        }
+    };
+    let result = tokio::time::timeout(TIME_LIMIT, run)
+        .await
+        .unwrap_or_else(|_| Err(ToolError::Refused("the tool did not answer in time".to_owned())))?;
+    if result.to_string().len() > MAX_RESULT_BYTES {
+        return Err(ToolError::Refused("the result is too large to be told".to_owned()));
     }
+    Ok(result)
 }
 
 /// Runs the tool worker until `shutdown`, then finishes what it holds.

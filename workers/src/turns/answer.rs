@@ -52,7 +52,11 @@ pub(super) async fn answer(workers: &Workers, mut claimed: Claimed) -> Result<Se
                     FailureKind::Cancelled => FailureCode::Cancelled,
                     FailureKind::Failed | FailureKind::NoVendor { .. } => FailureCode::VendorFailed,
                 };
-                return ending::fail(workers, claimed, attempts, code, &failed.detail).await;
+                let detail = match &failed.kind {
+                    FailureKind::NoVendor { providers } => missing(workers, providers),
+                    _ => failed.detail,
+                };
+                return ending::fail(workers, claimed, attempts, code, &detail).await;
             }
         }
     }
@@ -102,6 +106,15 @@ async fn forward(live: Live, job_id: events::JobId, mut deltas: mpsc::Receiver<v
             next = deltas.recv().await;
         }
     }
+}
+
+/// Why none of the agent's vendors can be asked, for the one who can change it.
+fn missing(workers: &Workers, providers: &[String]) -> String {
+    let reason = |provider: &String| match workers.config.absent_providers.get(provider) {
+        Some(variable) => format!("{provider} is not configured here: {variable} is not set"),
+        None => format!("{provider} is not configured here"),
+    };
+    providers.iter().map(reason).collect::<Vec<_>>().join("; ")
 }
 
 /// Whom to ask, in order: the agent's vendor and model, then its fallbacks with their own models.

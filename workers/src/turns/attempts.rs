@@ -82,6 +82,7 @@ impl AttemptObserver for Attempts<'_> {
         let usage = report.usage;
         let metered = self.workers.config.prices.meter(
             &report.provider,
+            &report.model,
             usage.tokens_in,
             usage.tokens_out,
             usage.estimated,

@@ -61,6 +61,10 @@ async fn tool_rounds(
                 id: call.vendor_call_id.clone(),
                 name: call.name.clone(),
                 arguments: serde_json::from_str(&arguments).unwrap_or_default(),
+                signature: match &call.signature {
+                    Some(words) => Some(open(workers, tenant_id, words).await?),
+                    None => None,
+                },
             });
             if let Some((status, words)) = &call.result {
                 results.push(ChatMessage::ToolResult {

@@ -60,6 +60,10 @@ pub(super) async fn run(
                 Some(text) => Some(seal(text).await?),
                 None => None,
             },
+            signature: match call.signature {
+                Some(signature) => Some(seal(signature).await?),
+                None => None,
+            },
         };
         let event = claimed.event_with(workers, id, requested);
         if !append(workers, claimed, event).await? {

@@ -133,7 +133,7 @@ async fn create_agent(
     Developer(caller): Developer,
     posted: Posted<AgentPatch>,
 ) -> Result<Response, Problem> {
-    let settings = posted.body.clone().into_settings(&app.config.providers)?;
+    let settings = posted.body.clone().into_settings(&app.config.language_models)?;
     let once = posted.claim(&app, caller.tenant_id, Makes::NoSecret).await?;
     let agent_id: AgentId = once.id();
     let aggregate = Aggregate::agent(caller.tenant_id, agent_id);
@@ -178,7 +178,7 @@ async fn replace_agent(
     PathId(agent_id): PathId<AgentId>,
     JsonBody(body): JsonBody<AgentPatch>,
 ) -> Result<Json<Agent>, Problem> {
-    let settings = body.into_settings(&app.config.providers)?;
+    let settings = body.into_settings(&app.config.language_models)?;
     update(&app, &caller, agent_id, |_| Ok(settings.clone())).await
 }
 
@@ -196,8 +196,10 @@ async fn patch_agent(
     PathId(agent_id): PathId<AgentId>,
     JsonBody(patch): JsonBody<AgentPatch>,
 ) -> Result<Json<Agent>, Problem> {
-    update(&app, &caller, agent_id, |current| patch.clone().merged_into(Some(current), &app.config.providers))
-        .await
+    update(&app, &caller, agent_id, |current| {
+        patch.clone().merged_into(Some(current), &app.config.language_models)
+    })
+    .await
 }
 
 /// Delete an agent

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::config::Provider;
+use crate::config::{AbsentProvider, LanguageModels, Provider};
 use crate::problem::Problem;
 use crate::validation::Mistakes;
 
@@ -104,8 +104,8 @@ impl AgentPatch {
     ///
     /// # Errors
     /// When a value is not allowed; all mistakes at once.
-    pub(crate) fn into_settings(self, providers: &[Provider]) -> Result<AgentSettings, Problem> {
-        self.merged_into(None, providers)
+    pub(crate) fn into_settings(self, models: &LanguageModels) -> Result<AgentSettings, Problem> {
+        self.merged_into(None, models)
     }
 
     /// `current` with what was sent put over it.
@@ -115,12 +115,12 @@ impl AgentPatch {
     pub(crate) fn merged_into(
         self,
         current: Option<&AgentSettings>,
-        providers: &[Provider],
+        models: &LanguageModels,
     ) -> Result<AgentSettings, Problem> {
         let mut mistakes = Mistakes::default();
-        let fresh = defaults(providers);
+        let fresh = defaults(&models.providers);
         let base = current.unwrap_or(&fresh);
-        let vendors = Vendors { providers, current, mistakes: &mut mistakes };
+        let vendors = Vendors::new(models, current, &mut mistakes);
         let (primary_provider, llm_model) = vendors.primary(&self.primary_provider, self.llm_model);
         let fallbacks_sent = match (self.fallbacks, self.fallback_provider) {
             (Some(_), Some(_)) => {
@@ -131,7 +131,7 @@ impl AgentPatch {
             (None, Some(fallback)) => Some(fallback.into_iter().collect()),
             (None, None) => None,
         };
-        let vendors = Vendors { providers, current, mistakes: &mut mistakes };
+        let vendors = Vendors::new(models, current, &mut mistakes);
         let fallbacks = vendors.fallbacks(fallbacks_sent, &base.fallbacks, &primary_provider);
         let settings = AgentSettings {
             name: or(self.name, &base.name, String::new),
@@ -209,23 +209,59 @@ fn merged(current: &Map<String, Value>, patch: Map<String, Value>) -> Map<String
 /// Which vendors are asked.
 struct Vendors<'a> {
     providers: &'a [Provider],
+    absent: &'a [AbsentProvider],
     current: Option<&'a AgentSettings>,
     mistakes: &'a mut Mistakes,
 }
 
-impl Vendors<'_> {
+impl<'a> Vendors<'a> {
+    fn new(
+        models: &'a LanguageModels,
+        current: Option<&'a AgentSettings>,
+        mistakes: &'a mut Mistakes,
+    ) -> Self {
+        Self { providers: &models.providers, absent: &models.absent, current, mistakes }
+    }
+
     fn find(&self, name: &str) -> Option<&Provider> {
         self.providers.iter().find(|provider| provider.name == name)
     }
 
     fn unknown(&mut self, field: &str, name: &str) {
+        if let Some(absent) = self.absent.iter().find(|absent| absent.name == name) {
+            self.missing(field, absent);
+            return;
+        }
         let names: Vec<&str> = self.providers.iter().map(|provider| provider.name.as_str()).collect();
         self.mistakes.add(field, format_args!("{name:?} is not configured; there are: {}", names.join(", ")));
     }
 
+    fn missing(&mut self, field: &str, absent: &AbsentProvider) {
+        let AbsentProvider { name, variable, .. } = absent;
+        self.mistakes.add(field, format_args!("{name} is not configured here: {variable} is not set"));
+    }
+
+    /// A vendor without a default model has to be told one.
+    fn check_default_model(&mut self, field: &str, name: &str) {
+        let Some(provider) = self.find(name) else { return };
+        if provider.default_model.is_none() {
+            let variable = provider.default_model_variable.clone().unwrap_or_default();
+            self.mistakes.add(field, format_args!("{name} has no default model here: {variable} is not set"));
+        }
+    }
+
+    /// The first vendor and its model; where there is no model, the vendor has a default one.
+    fn primary(mut self, named: &Sent<String>, model: Sent<String>) -> (String, Option<String>) {
+        let (provider, model) = self.primary_unchecked(named, model);
+        if model.is_none() {
+            self.check_default_model("llm_model", &provider);
+        }
+        (provider, model)
+    }
+
     /// The first vendor and its model. A model that was set before and does not fit a newly named vendor is dropped; one
     /// that is sent without a vendor and does not fit the present one picks another.
-    fn primary(mut self, named: &Sent<String>, model: Sent<String>) -> (String, Option<String>) {
+    fn primary_unchecked(&mut self, named: &Sent<String>, model: Sent<String>) -> (String, Option<String>) {
         let default = self.providers.first().map(|provider| provider.name.clone()).unwrap_or_default();
         let present =
             self.current.filter(|_| *named != Some(None)).map(|current| current.primary_provider.clone());
@@ -255,7 +291,12 @@ impl Vendors<'_> {
         match self.providers.iter().find(|provider| provider.is_named_by(&model)) {
             Some(provider) => (provider.name.clone(), Some(model)),
             None => {
-                self.mistakes.add("llm_model", format_args!("no configured vendor has a model {model:?}"));
+                match self.absent.iter().find(|absent| absent.is_named_by(&model)) {
+                    Some(absent) => self.missing("llm_model", absent),
+                    None => self
+                        .mistakes
+                        .add("llm_model", format_args!("no configured vendor has a model {model:?}")),
+                }
                 (default, Some(model))
             }
         }
@@ -277,6 +318,8 @@ impl Vendors<'_> {
                 self.mistakes.add(&field, "is the primary provider");
             } else if sent[..index].contains(name) {
                 self.mistakes.add(&field, "is named twice");
+            } else {
+                self.check_default_model(&field, name);
             }
         }
         sent

@@ -3,15 +3,33 @@ use events::agent::AgentSettings;
 use serde_json::{Value, json};
 
 use super::settings::AgentPatch;
-use crate::config::Provider;
+use crate::config::{AbsentProvider, LanguageModels, Provider};
 
-fn providers() -> Vec<Provider> {
-    let provider = |name: &str, prefix: &str| Provider {
+fn models() -> LanguageModels {
+    let built_in = |name: &str, prefix: &str| Provider {
         name: name.to_owned(),
-        default_model: format!("{prefix}1"),
+        default_model: Some(format!("{prefix}1")),
+        default_model_variable: None,
         model_prefixes: vec![prefix.to_owned()],
+        takes_any_model: false,
     };
-    vec![provider("vendor_a", "vendor-a-"), provider("vendor_b", "vendor-b-")]
+    let anthropic = Provider {
+        name: "anthropic".to_owned(),
+        default_model: None,
+        default_model_variable: Some("ANTHROPIC_DEFAULT_MODEL".to_owned()),
+        model_prefixes: vec!["claude-".to_owned()],
+        takes_any_model: true,
+    };
+    let openai = AbsentProvider {
+        name: "openai".to_owned(),
+        variable: "OPENAI_API_KEY".to_owned(),
+        model_prefixes: vec!["gpt-".to_owned()],
+    };
+    LanguageModels {
+        providers: vec![built_in("vendor_a", "vendor-a-"), built_in("vendor_b", "vendor-b-"), anthropic],
+        absent: vec![openai],
+        named: vec![],
+    }
 }
 
 fn settings(body: Value) -> Result<AgentSettings, Vec<String>> {
@@ -20,7 +38,7 @@ fn settings(body: Value) -> Result<AgentSettings, Vec<String>> {
 
 fn patched(current: Option<&AgentSettings>, body: Value) -> Result<AgentSettings, Vec<String>> {
     let patch: AgentPatch = serde_json::from_value(body).unwrap();
-    patch.merged_into(current, &providers()).map_err(|problem| {
+    patch.merged_into(current, &models()).map_err(|problem| {
         let body = serde_json::to_value(problem.body(&CorrelationId::new())).unwrap();
         body["errors"]
             .as_array()
@@ -43,6 +61,36 @@ fn a_name_is_enough() {
 fn the_models_name_picks_the_vendor_where_none_is_named() {
     let settings = settings(json!({"name": "Desk", "llm_model": "vendor-b-2"})).unwrap();
     assert_eq!(settings.primary_provider, "vendor_b");
+}
+
+#[test]
+fn a_named_vendor_takes_any_model_of_its_own_naming() {
+    let settings =
+        settings(json!({"name": "Desk", "primary_provider": "anthropic", "llm_model": "tuned"})).unwrap();
+    assert_eq!((&*settings.primary_provider, settings.llm_model.as_deref()), ("anthropic", Some("tuned")));
+}
+
+#[test]
+fn a_missing_key_is_named() {
+    for body in [
+        json!({"name": "Desk", "primary_provider": "openai"}),
+        json!({"name": "Desk", "llm_model": "gpt-5"}),
+        json!({"name": "Desk", "fallback_provider": "openai"}),
+    ] {
+        let patch: AgentPatch = serde_json::from_value(body.clone()).unwrap();
+        let problem = patch.merged_into(None, &models()).unwrap_err();
+        let told = serde_json::to_string(&problem.body(&CorrelationId::new())).unwrap();
+        assert!(told.contains("OPENAI_API_KEY is not set"), "{body}: {told}");
+    }
+}
+
+#[test]
+fn a_vendor_without_a_default_model_must_be_told_one() {
+    assert_eq!(
+        settings(json!({"name": "Desk", "primary_provider": "anthropic"})).unwrap_err(),
+        ["llm_model"]
+    );
+    assert_eq!(settings(json!({"name": "Desk", "fallbacks": ["anthropic"]})).unwrap_err(), ["fallbacks[0]"]);
 }
 
 #[test]

@@ -1,0 +1,106 @@
+//! The file of `VOCALBRIDGE_PRICE_LIST`: what the models of the vendors cost, as the operator has agreed with them.
+//!
+//! ```toml
+//! [[models]]
+//! provider = "openai"
+//! model = "gpt-4.1"              # left out: all models of the vendor that have no price of their own
+//! usd_per_million_in = "2.00"    # decimals are written as strings, so that nothing is rounded on the way
+//! usd_per_million_out = "8.00"
+//! ```
+
+use domain::Price;
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// Prices from a file, and which file it was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PriceList {
+    /// Names this content: the first 12 digits of its SHA-256.
+    pub version: String,
+    pub prices: Vec<Price>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    models: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    provider: String,
+    model: Option<String>,
+    #[serde(with = "rust_decimal::serde::str")]
+    usd_per_million_in: Decimal,
+    #[serde(with = "rust_decimal::serde::str")]
+    usd_per_million_out: Decimal,
+}
+
+/// Reads the file at `path`.
+pub(crate) fn read(path: &str) -> Result<PriceList, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("names a file that cannot be read: {error}"))?;
+    parse(&text).map_err(|mistake| format!("names a price list with a mistake: {mistake}"))
+}
+
+fn parse(text: &str) -> Result<PriceList, String> {
+    let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+    let mut prices: Vec<Price> = Vec::with_capacity(file.models.len());
+    for entry in file.models {
+        let Entry { provider, model, usd_per_million_in, usd_per_million_out } = entry;
+        let what = format!("{provider}, {}", model.as_deref().unwrap_or("all models"));
+        if usd_per_million_in.is_sign_negative() || usd_per_million_out.is_sign_negative() {
+            return Err(format!("a negative price ({what})"));
+        }
+        if prices.iter().any(|price| price.provider == provider && price.model == model) {
+            return Err(format!("two prices for the same ({what})"));
+        }
+        let (per_million_in, per_million_out) = (usd_per_million_in, usd_per_million_out);
+        prices.push(Price { provider, model, per_million_in, per_million_out });
+    }
+    let digest = Sha256::digest(text.as_bytes());
+    let version = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    Ok(PriceList { version, prices })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = r#"
+        [[models]]
+        provider = "openai"
+        model = "gpt-4.1"
+        usd_per_million_in = "2.00"
+        usd_per_million_out = "8.00"
+
+        [[models]]
+        provider = "openai"
+        usd_per_million_in = "1"
+        usd_per_million_out = "1"
+    "#;
+
+    #[test]
+    fn prices_are_read_exactly_and_their_version_follows_the_content() -> Result<(), String> {
+        let list = parse(LIST)?;
+        assert_eq!(list.prices[0].model.as_deref(), Some("gpt-4.1"));
+        assert_eq!(list.prices[0].per_million_out, Decimal::from(8));
+        assert_ne!(parse(&LIST.replace("8.00", "8.01"))?.version, list.version);
+        Ok(())
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        for (mistake, text) in [
+            ("negative", LIST.replace("8.00", "-8")),
+            ("two prices", LIST.replace("model = \"gpt-4.1\"", "")),
+            ("unknown field", LIST.replace("usd_per_million_in = \"1\"", "per_million = \"1\"")),
+            ("expected", LIST.replace("\"8.00\"", "8.0")),
+        ] {
+            let error = parse(&text).err().unwrap_or_default();
+            assert!(error.contains(mistake), "{mistake}: {error}");
+        }
+    }
+}
