@@ -61,6 +61,7 @@ async fn tool_rounds(
                 id: call.vendor_call_id.clone(),
                 name: call.name.clone(),
                 arguments: serde_json::from_str(&arguments).unwrap_or_default(),
+                signature: None,
             });
             if let Some((status, words)) = &call.result {
                 results.push(ChatMessage::ToolResult {
