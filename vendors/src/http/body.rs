@@ -8,7 +8,7 @@ use reqwest::Response;
 use super::VendorError;
 
 /// An error answer up to this size is read to its end, so that its connection can be used again.
-const DRAINED_BYTES: u64 = 64 * 1024;
+const DRAINED_BYTES: usize = 64 * 1024;
 /// And no longer than this: the status is known already, and a slow error must not become a timeout.
 const DRAIN_TIME: Duration = Duration::from_millis(200);
 
@@ -58,13 +58,22 @@ impl Body {
         Ok(whole.into())
     }
 
-    /// Reads what nobody needs, so that the connection returns to the pool; gives up on a large or slow body.
-    pub(crate) async fn drain(mut self) {
-        if self.response.content_length().is_some_and(|length| length <= DRAINED_BYTES) {
-            // Whether it worked makes no difference: the connection is either whole again or closed.
-            let _ = tokio::time::timeout(DRAIN_TIME, async { while let Ok(Some(_)) = self.chunk().await {} })
-                .await;
+    /// What there is of an error answer; gives up on a large or slow one. Reading it to its end also returns
+    /// the connection to the pool.
+    pub(crate) async fn drain(mut self) -> Vec<u8> {
+        let mut read = Vec::new();
+        if self.response.content_length().is_some_and(|length| length > DRAINED_BYTES as u64) {
+            return read;
         }
+        self.limit_bytes = DRAINED_BYTES;
+        let rest = async {
+            while let Ok(Some(chunk)) = self.chunk().await {
+                read.extend_from_slice(&chunk);
+            }
+        };
+        // Whether it came to the end makes no difference: a part is mostly no JSON, and says nothing then.
+        let _ = tokio::time::timeout(DRAIN_TIME, rest).await;
+        read
     }
 }
 

@@ -34,6 +34,14 @@ pub enum ErrorCode {
     Dropped,
     /// The vendor began to stream and then reported an error of its own.
     StreamError,
+    /// The answer was whole and said nothing.
+    EmptyAnswer,
+    /// The model had no room to say anything: the limit on its output was spent before.
+    OutputLimit,
+    /// The vendor's rules about content, or the model's own, allowed no answer.
+    Refused,
+    /// The account has nothing left to spend, or a limit that only a person can lift.
+    QuotaSpent,
     /// We stopped the call.
     Cancelled,
     /// The request could not be made from what is configured; nothing was sent.
@@ -69,6 +77,10 @@ impl ErrorCode {
             Self::Garbage => "garbage",
             Self::Dropped => "dropped",
             Self::StreamError => "stream_error",
+            Self::EmptyAnswer => "empty_answer",
+            Self::OutputLimit => "output_limit",
+            Self::Refused => "refused",
+            Self::QuotaSpent => "quota_spent",
             Self::Cancelled => "cancelled",
             Self::Misconfigured => "misconfigured",
         }
@@ -90,11 +102,21 @@ pub struct VendorError {
     pub detail: String,
 }
 
+/// What an error answer says beyond its status, where the vendor has words for it that a machine can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Refusal {
+    pub(crate) retry_after: Option<Duration>,
+    /// Waiting does not help, whatever the status promises: a person must act.
+    pub(crate) permanent: bool,
+}
+
 impl VendorError {
     /// The vendor answered with a status other than success.
-    pub(crate) fn from_status(status: StatusCode, retry_after: Option<Duration>) -> Self {
+    pub(crate) fn from_status(status: StatusCode, refusal: Refusal) -> Self {
+        let Refusal { retry_after, permanent } = refusal;
         let number = status.as_u16();
         let class = match number {
+            _ if permanent => Class::Fatal,
             408 | 425 | 429 => Class::Retry { after: retry_after },
             401 | 403 => Class::Fatal,
             // A redirect is never followed, so the address is wrong.
@@ -102,7 +124,11 @@ impl VendorError {
             400..=499 => Class::Reject,
             _ => Class::Retry { after: retry_after },
         };
-        let code = if number == 429 { ErrorCode::RateLimited } else { ErrorCode::Http(number) };
+        let code = match number {
+            429 if permanent => ErrorCode::QuotaSpent,
+            429 => ErrorCode::RateLimited,
+            _ => ErrorCode::Http(number),
+        };
         Self { class, code, detail: format!("the vendor answered HTTP {number}") }
     }
 
@@ -143,6 +169,29 @@ impl VendorError {
         Self::retryable(ErrorCode::Timeout, format!("no whole answer within {} ms", limit.as_millis()))
     }
 
+    pub(crate) fn no_first_token(limit: Duration) -> Self {
+        Self::retryable(ErrorCode::Timeout, format!("no first token within {} ms", limit.as_millis()))
+    }
+
+    pub(crate) fn stalled(limit: Duration) -> Self {
+        Self::retryable(ErrorCode::Timeout, format!("the stream stood still for {} ms", limit.as_millis()))
+    }
+
+    pub(crate) fn empty_answer() -> Self {
+        Self::retryable(ErrorCode::EmptyAnswer, "the answer says nothing".to_owned())
+    }
+
+    /// The same request would spend its limit again.
+    pub(crate) fn output_limit() -> Self {
+        let detail = "the limit on the output was spent before the answer began".to_owned();
+        Self { class: Class::Reject, code: ErrorCode::OutputLimit, detail }
+    }
+
+    pub(crate) fn refused() -> Self {
+        let detail = "the vendor refused to answer because of the content".to_owned();
+        Self { class: Class::Reject, code: ErrorCode::Refused, detail }
+    }
+
     pub(crate) fn cancelled() -> Self {
         Self { class: Class::Reject, code: ErrorCode::Cancelled, detail: "the call was cancelled".to_owned() }
     }
@@ -170,7 +219,7 @@ mod tests {
     use super::*;
 
     fn class_of(status: u16) -> Class {
-        VendorError::from_status(StatusCode::from_u16(status).unwrap_or_default(), None).class
+        VendorError::from_status(StatusCode::from_u16(status).unwrap_or_default(), Refusal::default()).class
     }
 
     #[test]
@@ -191,7 +240,16 @@ mod tests {
         assert_eq!(ErrorCode::Http(500).as_str(), "http_500");
         assert_eq!(ErrorCode::Http(599).as_str(), "http_5xx");
         assert_eq!(ErrorCode::Http(418).as_str(), "http_4xx");
-        let limited = VendorError::from_status(StatusCode::TOO_MANY_REQUESTS, None);
+        let limited = VendorError::from_status(StatusCode::TOO_MANY_REQUESTS, Refusal::default());
         assert_eq!(limited.code.as_str(), "rate_limited");
+    }
+
+    #[test]
+    fn what_is_permanent_is_never_retried() {
+        let refusal = Refusal { retry_after: Some(Duration::from_secs(1)), permanent: true };
+        let spent = VendorError::from_status(StatusCode::TOO_MANY_REQUESTS, refusal);
+        assert_eq!((spent.class, spent.code.as_str()), (Class::Fatal, "quota_spent"));
+        let key = VendorError::from_status(StatusCode::BAD_REQUEST, refusal);
+        assert_eq!((key.class, key.code.as_str()), (Class::Fatal, "http_400"));
     }
 }

@@ -10,4 +10,5 @@ pub use error::{Class, ErrorCode, VendorError};
 
 pub(crate) use body::{Body, LineSplitter};
 pub(crate) use client::shared_client;
+pub(crate) use error::Refusal;
 pub(crate) use retry_after::parse_retry_after;

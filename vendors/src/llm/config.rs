@@ -18,6 +18,11 @@ pub struct LlmConfig {
     pub vendors: Vec<LlmVendorConfig>,
     /// Limit of one attempt, from dialling to the last byte.
     pub timeout: Duration,
+    /// Limit of a streaming attempt from dialling to the first text or tool call. Keep-alives and hidden
+    /// thoughts do not count.
+    pub first_token_timeout: Duration,
+    /// The longest pause of a stream between two pieces of text or tool calls, and after the last one.
+    pub stall_timeout: Duration,
     /// Retries of one target after its first attempt.
     pub max_retries: u32,
     pub backoff: Backoff,
@@ -33,6 +38,8 @@ impl Default for LlmConfig {
         Self {
             vendors: Vec::new(),
             timeout: Duration::from_secs(10),
+            first_token_timeout: Duration::from_secs(8),
+            stall_timeout: Duration::from_secs(5),
             max_retries: 3,
             backoff: Backoff::default(),
             breaker: BreakerConfig::default(),
@@ -49,7 +56,8 @@ pub struct LlmVendorConfig {
     /// configuration.
     pub provider: String,
     pub wire: LlmWire,
-    /// Without the paths that belong to the wire format: `http://127.0.0.1:8090/vendor_a`.
+    /// Without the paths that belong to the wire format: `http://127.0.0.1:8090/vendor_a`,
+    /// `https://api.openai.com/v1`, `https://api.anthropic.com`, `https://generativelanguage.googleapis.com`.
     pub base_url: String,
     pub api_key: SecretString,
 }
@@ -59,4 +67,9 @@ pub struct LlmVendorConfig {
 pub enum LlmWire {
     VendorA,
     VendorB,
+    /// Chat completions, as OpenAI, DeepSeek, Groq and every compatible server (Ollama, vLLM, llama.cpp)
+    /// take them.
+    OpenAi,
+    Anthropic,
+    Gemini,
 }

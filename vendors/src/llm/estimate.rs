@@ -1,22 +1,23 @@
-//! Our own count of tokens, for when a vendor metered but could not tell us.
+//! Our own count of tokens, for when a vendor metered but did not tell us.
 
-use super::{ChatMessage, ChatReply, ChatRequest, Usage};
+use super::wire::Answer;
+use super::{ChatMessage, ChatRequest, Usage};
 
 /// English text has about this many characters in a token, whichever vendor counts.
 const CHARACTERS_PER_TOKEN: u64 = 4;
 
-/// What a broken stream has cost: the whole request, and the reply as far as it came.
-pub(super) fn estimate(request: &ChatRequest, reply: &ChatReply) -> Usage {
+/// What an answer has cost: the whole request, and the answer as far as it came.
+pub(super) fn estimate(request: &ChatRequest, answer: &Answer) -> Usage {
     let messages = request.messages.iter().map(|message| match message {
         ChatMessage::User { content } | ChatMessage::ToolResult { content, .. } => tokens(content),
         ChatMessage::Assistant { content, tool_calls } => {
             tokens(content) + tool_calls.iter().map(|call| tokens(&call.arguments.to_string())).sum::<u64>()
         }
     });
-    let calls = reply.tool_calls.iter().map(|call| tokens(&call.arguments.to_string()));
+    let calls = answer.tool_calls.iter().map(|call| tokens(&call.arguments.to_string()));
     Usage {
         tokens_in: tokens(&request.system) + messages.sum::<u64>(),
-        tokens_out: tokens(&reply.text) + calls.sum::<u64>(),
+        tokens_out: tokens(&answer.text) + calls.sum::<u64>(),
         estimated: true,
     }
 }

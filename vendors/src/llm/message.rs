@@ -31,8 +31,12 @@ pub struct ToolCall {
     /// Given by the vendor, or by us where it gives none; unique within its reply.
     pub id: String,
     pub name: String,
-    /// What the model wrote, parsed but not checked against the tool's schema.
+    /// What the model wrote, parsed but not checked against the tool's schema. A [`Value::String`] holds
+    /// arguments that are no JSON: the tool cannot run, and the model should be told so.
     pub arguments: Value,
+    /// The vendor's own mark on the call, opaque to us. It begins with the name of the wire format that it
+    /// came by, and only that format sends it back; Gemini's newer models refuse a conversation without it.
+    pub signature: Option<String>,
 }
 
 /// A tool as it is offered to the model.

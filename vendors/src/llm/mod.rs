@@ -3,13 +3,21 @@
 //! [`LlmVendors::complete`] is the one way in. It walks a fallback chain of [`Target`]s and tells an
 //! [`AttemptObserver`] of every request that it sent, so that every attempt can be recorded and billed.
 
+mod anthropic;
+mod anthropic_answer;
 mod attempt;
+mod calls;
 mod chain;
 mod config;
 mod estimate;
+mod gemini;
+mod gemini_answer;
 mod message;
 mod observer;
+mod openai;
+mod openai_answer;
 mod sink;
+mod sse;
 mod vendor_a;
 mod vendor_b;
 mod vendors;

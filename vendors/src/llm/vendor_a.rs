@@ -4,24 +4,25 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::wire::{Piece, StreamDecoder, Wire, bad_json, json, secret_header};
-use super::{ChatMessage, ChatReply, ChatRequest, ToolCall, Usage};
+use super::sse::{Events, ServerSentEvents, read};
+use super::wire::{Answer, Path, Piece, StreamDecoder, Wire, json, secret_header};
+use super::{ChatMessage, ChatRequest, ToolCall, Usage};
 use crate::http::VendorError;
 
 pub(super) struct VendorA;
 
 impl Wire for VendorA {
-    fn path(&self, _streaming: bool) -> &'static str {
-        "/v1/generate"
+    fn path(&self, _streaming: bool) -> Path {
+        Path::fixed("/v1/generate")
     }
 
-    fn credentials(&self, api_key: &SecretString) -> Result<(HeaderName, HeaderValue), VendorError> {
-        Ok((AUTHORIZATION, secret_header("Bearer ", api_key)?))
+    fn headers(&self, api_key: &SecretString) -> Result<HeaderMap, VendorError> {
+        Ok(HeaderMap::from_iter([(AUTHORIZATION, secret_header("Bearer ", api_key)?)]))
     }
 
     fn encode(&self, request: &ChatRequest, model: &str, streaming: bool) -> Result<Bytes, VendorError> {
@@ -43,17 +44,18 @@ impl Wire for VendorA {
         })
     }
 
-    fn decode(&self, body: &[u8]) -> Result<ChatReply, VendorError> {
-        let reply: Reply = serde_json::from_slice(body).map_err(|error| bad_json(&error))?;
-        Ok(ChatReply {
+    fn decode(&self, body: &[u8]) -> Result<Answer, VendorError> {
+        let reply: Reply = read(body)?;
+        Ok(Answer {
             text: reply.text,
             tool_calls: reply.calls.into_iter().map(ToolCall::from).collect(),
-            usage: reply.usage.into(),
+            usage: Some(reply.usage.into()),
+            cut: None,
         })
     }
 
     fn stream_decoder(&self) -> Box<dyn StreamDecoder> {
-        Box::<Events>::default()
+        Box::<ServerSentEvents<Streamed>>::default()
     }
 }
 
@@ -137,7 +139,7 @@ struct Call {
 
 impl From<Call> for ToolCall {
     fn from(call: Call) -> Self {
-        Self { id: call.id, name: call.tool, arguments: call.input }
+        Self { id: call.id, name: call.tool, arguments: call.input, signature: None }
     }
 }
 
@@ -153,45 +155,11 @@ impl From<Metered> for Usage {
     }
 }
 
-/// Gathers the fields of one server-sent event until its blank line.
 #[derive(Default)]
-struct Events {
-    event: String,
-    data: Vec<u8>,
-}
+struct Streamed;
 
-impl StreamDecoder for Events {
-    fn line(&mut self, line: &[u8], reply: &mut ChatReply) -> Result<Piece, VendorError> {
-        if line.is_empty() {
-            let piece = self.dispatch(reply);
-            self.event.clear();
-            self.data.clear();
-            return piece;
-        }
-        let colon = line.iter().position(|byte| *byte == b':');
-        let (field, value) = colon.map_or((line, &[][..]), |at| (&line[..at], &line[at + 1..]));
-        let value = value.strip_prefix(b" ").unwrap_or(value);
-        match field {
-            b"event" => {
-                self.event.clear();
-                self.event.push_str(&String::from_utf8_lossy(value));
-            }
-            b"data" => {
-                if !self.data.is_empty() {
-                    self.data.push(b'\n');
-                }
-                self.data.extend_from_slice(value);
-            }
-            // A comment keeps the connection alive; the others belong to the format but not to us.
-            b"" | b"id" | b"retry" => {}
-            _ => return Err(VendorError::garbage("no server-sent event")),
-        }
-        Ok(Piece::Nothing)
-    }
-}
-
-impl Events {
-    fn dispatch(&self, reply: &mut ChatReply) -> Result<Piece, VendorError> {
+impl Events for Streamed {
+    fn event(&mut self, name: &str, data: &[u8], answer: &mut Answer) -> Result<Piece, VendorError> {
         #[derive(Deserialize)]
         struct Text<'a> {
             #[serde(borrow)]
@@ -202,18 +170,18 @@ impl Events {
             usage: Metered,
         }
 
-        match self.event.as_str() {
+        match name {
             "text" => {
-                let text = read::<Text>(&self.data)?.text;
-                reply.text.push_str(&text);
+                let text = read::<Text>(data)?.text;
+                answer.text.push_str(&text);
                 Ok(Piece::Text(text.into_owned()))
             }
             "call" => {
-                reply.tool_calls.push(read::<Call>(&self.data)?.into());
+                answer.tool_calls.push(read::<Call>(data)?.into());
                 Ok(Piece::Call)
             }
             "end" => {
-                reply.usage = read::<End>(&self.data)?.usage.into();
+                answer.usage = Some(read::<End>(data)?.usage.into());
                 Ok(Piece::End)
             }
             "error" => Err(VendorError::stream_error()),
@@ -221,10 +189,6 @@ impl Events {
             _ => Ok(Piece::Nothing),
         }
     }
-}
-
-fn read<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Result<T, VendorError> {
-    serde_json::from_slice(data).map_err(|error| bad_json(&error))
 }
 
 #[cfg(test)]

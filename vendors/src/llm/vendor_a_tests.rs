@@ -5,7 +5,8 @@ use crate::llm::ToolSpec;
 
 #[test]
 fn a_conversation_is_written_in_the_vendors_words() {
-    let call = ToolCall { id: "c1".into(), name: "lookup".into(), arguments: json!({"id": 7}) };
+    let call =
+        ToolCall { id: "c1".into(), name: "lookup".into(), arguments: json!({"id": 7}), signature: None };
     let request = ChatRequest {
         model: String::new(),
         system: "Be kind.".into(),
@@ -41,8 +42,8 @@ fn a_conversation_is_written_in_the_vendors_words() {
     );
 }
 
-fn run(lines: &[&str]) -> (ChatReply, Result<Vec<Piece>, VendorError>) {
-    let (mut events, mut reply) = (Events::default(), ChatReply::default());
+fn run(lines: &[&str]) -> (Answer, Result<Vec<Piece>, VendorError>) {
+    let (mut events, mut reply) = (ServerSentEvents::<Streamed>::default(), Answer::default());
     let pieces = lines.iter().map(|line| events.line(line.as_bytes(), &mut reply)).collect();
     (reply, pieces)
 }
@@ -69,7 +70,7 @@ fn events_build_the_reply() {
     assert_eq!(pieces, [Piece::Text("a\n".into()), Piece::Call, Piece::End]);
     assert_eq!(reply.text, "a\n");
     assert_eq!(reply.tool_calls[0].name, "t");
-    assert_eq!(reply.usage, Usage { tokens_in: 3, tokens_out: 1, estimated: false });
+    assert_eq!(reply.usage, Some(Usage { tokens_in: 3, tokens_out: 1, estimated: false }));
 }
 
 #[test]

@@ -4,27 +4,25 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::wire::{Piece, StreamDecoder, Wire, bad_json, json, secret_header};
-use super::{ChatMessage, ChatReply, ChatRequest, ToolCall, Usage};
+use super::calls::CALLS_PER_REPLY;
+use super::wire::{Answer, Path, Piece, StreamDecoder, Wire, bad_json, json, secret_header};
+use super::{ChatMessage, ChatRequest, ToolCall, Usage};
 use crate::http::VendorError;
-
-/// More calls than this in one reply are taken for garbage: their position comes from outside.
-const CALLS_PER_REPLY: usize = 64;
 
 pub(super) struct VendorB;
 
 impl Wire for VendorB {
-    fn path(&self, _streaming: bool) -> &'static str {
-        "/chat"
+    fn path(&self, _streaming: bool) -> Path {
+        Path::fixed("/chat")
     }
 
-    fn credentials(&self, api_key: &SecretString) -> Result<(HeaderName, HeaderValue), VendorError> {
-        Ok((HeaderName::from_static("x-api-token"), secret_header("", api_key)?))
+    fn headers(&self, api_key: &SecretString) -> Result<HeaderMap, VendorError> {
+        Ok(HeaderMap::from_iter([(HeaderName::from_static("x-api-token"), secret_header("", api_key)?)]))
     }
 
     fn encode(&self, request: &ChatRequest, model: &str, streaming: bool) -> Result<Bytes, VendorError> {
@@ -45,22 +43,23 @@ impl Wire for VendorB {
         })
     }
 
-    fn decode(&self, body: &[u8]) -> Result<ChatReply, VendorError> {
-        let answer: Answer = serde_json::from_slice(body).map_err(|error| bad_json(&error))?;
-        let mut reply = ChatReply { usage: answer.metering.into(), ..ChatReply::default() };
-        for part in answer.result.message.content {
+    fn decode(&self, body: &[u8]) -> Result<Answer, VendorError> {
+        let whole: Whole = serde_json::from_slice(body).map_err(|error| bad_json(&error))?;
+        let mut answer = Answer { usage: Some(whole.metering.into()), ..Answer::default() };
+        for part in whole.result.message.content {
             match part {
-                PartIn::Text { value } => reply.text.push_str(&value),
+                PartIn::Text { value } => answer.text.push_str(&value),
                 PartIn::FunctionCall { call_id, function_name, arguments_json } => {
-                    reply.tool_calls.push(ToolCall {
+                    answer.tool_calls.push(ToolCall {
                         id: call_id,
                         name: function_name,
                         arguments: arguments(&arguments_json)?,
+                        signature: None,
                     })
                 }
             }
         }
-        Ok(reply)
+        Ok(answer)
     }
 
     fn stream_decoder(&self) -> Box<dyn StreamDecoder> {
@@ -136,7 +135,7 @@ fn entry(message: &ChatMessage) -> Entry<'_> {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct Whole {
     result: Outcome,
     metering: Metering,
 }
@@ -220,7 +219,7 @@ struct CallDelta<'a> {
 }
 
 impl StreamDecoder for Lines {
-    fn line(&mut self, line: &[u8], reply: &mut ChatReply) -> Result<Piece, VendorError> {
+    fn line(&mut self, line: &[u8], answer: &mut Answer) -> Result<Piece, VendorError> {
         if line.is_empty() {
             return Ok(Piece::Nothing);
         }
@@ -231,15 +230,16 @@ impl StreamDecoder for Lines {
                     return Ok(Piece::Call);
                 }
                 let Some(text) = chunk.text_delta else { return Ok(Piece::Nothing) };
-                reply.text.push_str(&text);
+                answer.text.push_str(&text);
                 Ok(Piece::Text(text.into_owned()))
             }
             Line::Final { metering } => {
                 for call in self.calls.drain(..) {
                     let arguments = arguments(&call.arguments_json)?;
-                    reply.tool_calls.push(ToolCall { id: call.id, name: call.name, arguments });
+                    let (id, name) = (call.id, call.name);
+                    answer.tool_calls.push(ToolCall { id, name, arguments, signature: None });
                 }
-                reply.usage = metering.into();
+                answer.usage = Some(metering.into());
                 Ok(Piece::End)
             }
             Line::Failure {} => Err(VendorError::stream_error()),

@@ -5,7 +5,8 @@ use crate::llm::ToolSpec;
 
 #[test]
 fn a_conversation_is_written_in_the_vendors_words() {
-    let call = ToolCall { id: "c1".into(), name: "lookup".into(), arguments: json!({"id": 7}) };
+    let call =
+        ToolCall { id: "c1".into(), name: "lookup".into(), arguments: json!({"id": 7}), signature: None };
     let request = ChatRequest {
         model: String::new(),
         system: "Be kind.".into(),
@@ -47,8 +48,8 @@ fn a_conversation_is_written_in_the_vendors_words() {
     );
 }
 
-fn run(lines: &[&str]) -> (ChatReply, Result<Vec<Piece>, VendorError>) {
-    let (mut decoder, mut reply) = (Lines::default(), ChatReply::default());
+fn run(lines: &[&str]) -> (Answer, Result<Vec<Piece>, VendorError>) {
+    let (mut decoder, mut reply) = (Lines::default(), Answer::default());
     let pieces = lines.iter().map(|line| decoder.line(line.as_bytes(), &mut reply)).collect();
     (reply, pieces)
 }
@@ -72,11 +73,11 @@ fn lines_build_the_reply_and_calls_are_joined_by_position() {
     assert_eq!(
         reply.tool_calls,
         [
-            ToolCall { id: "c1".into(), name: "t".into(), arguments: json!({"x": 1}) },
-            ToolCall { id: "c2".into(), name: "u".into(), arguments: json!({}) },
+            ToolCall { id: "c1".into(), name: "t".into(), arguments: json!({"x": 1}), signature: None },
+            ToolCall { id: "c2".into(), name: "u".into(), arguments: json!({}), signature: None },
         ]
     );
-    assert_eq!(reply.usage, Usage { tokens_in: 3, tokens_out: 1, estimated: false });
+    assert_eq!(reply.usage, Some(Usage { tokens_in: 3, tokens_out: 1, estimated: false }));
 }
 
 #[test]

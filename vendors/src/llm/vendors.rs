@@ -8,9 +8,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::anthropic::Anthropic;
 use super::attempt::{Attempt, Progress, Vendor};
 use super::chain::{ChainFailed, FailureKind, Plan, Step};
 use super::estimate::estimate;
+use super::gemini::Gemini;
+use super::openai::OpenAi;
 use super::vendor_a::VendorA;
 use super::vendor_b::VendorB;
 use super::wire::Wire;
@@ -84,6 +87,9 @@ impl LlmVendors {
             let wire: Box<dyn Wire> = match vendor.wire {
                 LlmWire::VendorA => Box::new(VendorA),
                 LlmWire::VendorB => Box::new(VendorB),
+                LlmWire::OpenAi => Box::new(OpenAi::at(&vendor.base_url)),
+                LlmWire::Anthropic => Box::new(Anthropic),
+                LlmWire::Gemini => Box::new(Gemini),
             };
             let provider = vendor.provider.clone();
             let ready = Vendor::new(wire, &vendor.base_url, &vendor.api_key)
@@ -195,6 +201,8 @@ impl LlmVendors {
             request,
             deltas,
             max_answer_bytes: self.config.max_answer_bytes,
+            first_token_timeout: self.config.first_token_timeout,
+            stall_timeout: self.config.stall_timeout,
             now: started_at,
         };
         let mut progress = Progress::default();
@@ -206,14 +214,10 @@ impl LlmVendors {
                 result.unwrap_or_else(|_| Err(VendorError::timeout(self.config.timeout)))
             }
         };
-        let Progress { status, first_token, reply, waits_for_reader } = progress;
-        let verdict = if waits_for_reader { Verdict::Unknown } else { verdict(&result) };
+        let verdict = if progress.waits_for_reader { Verdict::Unknown } else { verdict(&result) };
         permit.settle(verdict, Instant::now());
-        let usage = match &result {
-            Ok(()) => reply.usage,
-            Err(_) if first_token.is_some() => estimate(request, &reply),
-            Err(_) => Usage::default(),
-        };
+        let usage = metered(request, &progress);
+        let Progress { status, first_token, answer, .. } = progress;
         let report = AttemptReport {
             attempt_id,
             provider: leg.provider.to_string(),
@@ -229,7 +233,20 @@ impl LlmVendors {
             usage,
         };
         measure(leg.provider, &report);
-        (report, result.map(|()| reply))
+        (report, result.map(|()| answer.into_reply(usage)))
+    }
+}
+
+/// What an attempt has cost. Only the end of an answer makes the vendor's own numbers final; without them,
+/// what has come is estimated, and an answer that never began costs nothing.
+fn metered(request: &ChatRequest, progress: &Progress) -> Usage {
+    // Some compatible servers fill in zeros instead of leaving their usage out.
+    let told = progress.answer.usage.filter(|usage| usage.tokens_in > 0 || usage.tokens_out > 0);
+    match (progress.whole, told) {
+        (true, Some(usage)) => usage,
+        (true, None) => estimate(request, &progress.answer),
+        (false, _) if progress.first_token.is_some() => estimate(request, &progress.answer),
+        (false, _) => Usage::default(),
     }
 }
 
@@ -258,3 +275,7 @@ fn measure(provider: &Arc<str>, report: &AttemptReport) {
     metrics::histogram!(ATTEMPT_DURATION_SECONDS, "vendor" => provider.clone(), "outcome" => outcome)
         .record(report.latency.as_secs_f64());
 }
+
+#[cfg(test)]
+#[path = "vendors_tests.rs"]
+mod tests;

@@ -1,22 +1,22 @@
 //! What differs between vendors: how a request is written and an answer read. No I/O.
 
 use bytes::Bytes;
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{ChatReply, ChatRequest};
-use crate::http::VendorError;
+use super::{ChatReply, ChatRequest, ToolCall, Usage};
+use crate::http::{Refusal, VendorError};
 
 /// A vendor's wire format. Implementations hold no state of a call.
 pub(super) trait Wire: Send + Sync {
-    /// The path below the vendor's base URL, for one that streams and one that does not.
-    fn path(&self, streaming: bool) -> &'static str;
+    /// Where requests go, for answers that stream and for those that do not.
+    fn path(&self, streaming: bool) -> Path;
 
-    /// The header that carries the key.
+    /// The headers that every request carries; the key is one of them.
     ///
     /// # Errors
     /// When the key cannot be a header's value.
-    fn credentials(&self, api_key: &SecretString) -> Result<(HeaderName, HeaderValue), VendorError>;
+    fn headers(&self, api_key: &SecretString) -> Result<HeaderMap, VendorError>;
 
     /// # Errors
     /// When the request cannot be expressed in this format.
@@ -26,19 +26,86 @@ pub(super) trait Wire: Send + Sync {
     ///
     /// # Errors
     /// When it is not in this format.
-    fn decode(&self, body: &[u8]) -> Result<ChatReply, VendorError>;
+    fn decode(&self, body: &[u8]) -> Result<Answer, VendorError>;
 
     /// A reader for one answer that streams.
     fn stream_decoder(&self) -> Box<dyn StreamDecoder>;
+
+    /// What the body of an error answer says beyond its status; nothing, where that is not understood.
+    fn refusal(&self, _body: &[u8]) -> Refusal {
+        Refusal::default()
+    }
 }
 
-/// Reads one streaming answer, line by line, into the reply that it builds.
+/// A place below the vendor's base URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Path {
+    /// The path, and the query if there is one.
+    pub(super) fixed: &'static str,
+    /// Where the model has a place in the path: a last segment of the model and this.
+    pub(super) after_model: Option<&'static str>,
+}
+
+impl Path {
+    pub(super) fn fixed(fixed: &'static str) -> Self {
+        Self { fixed, after_model: None }
+    }
+}
+
+/// Reads one streaming answer, line by line.
 pub(super) trait StreamDecoder: Send {
-    /// Takes the next line without its end, adds what it says to `reply`, and returns text to pass on.
+    /// Takes the next line without its end, adds what it says to `answer`, and returns text to pass on.
     ///
     /// # Errors
     /// When the line is not in the vendor's format, or reports the vendor's own failure.
-    fn line(&mut self, line: &[u8], reply: &mut ChatReply) -> Result<Piece, VendorError>;
+    fn line(&mut self, line: &[u8], answer: &mut Answer) -> Result<Piece, VendorError>;
+
+    /// The body has ended, an empty line has been taken after its last, and none was the answer's end.
+    ///
+    /// # Errors
+    /// When the answer is not whole without one.
+    fn end(&mut self, _answer: &mut Answer) -> Result<(), VendorError> {
+        Err(VendorError::dropped())
+    }
+}
+
+/// A reply while it is being read.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Answer {
+    pub(super) text: String,
+    pub(super) tool_calls: Vec<ToolCall>,
+    /// `None` until the vendor tells, and for good where it never does.
+    pub(super) usage: Option<Usage>,
+    /// Why the model had to stop, unless it was done.
+    pub(super) cut: Option<Cut>,
+}
+
+/// What kept a model from saying more. With nothing said before it, asking again would end the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// The limit on the output.
+    Length,
+    /// The vendor's rules about content, or the model's own refusal.
+    Content,
+}
+
+impl Answer {
+    /// # Errors
+    /// When a whole answer says nothing and asks for nothing.
+    pub(super) fn check(&self) -> Result<(), VendorError> {
+        if !self.tool_calls.is_empty() || !self.text.trim().is_empty() {
+            return Ok(());
+        }
+        Err(match self.cut {
+            None => VendorError::empty_answer(),
+            Some(Cut::Length) => VendorError::output_limit(),
+            Some(Cut::Content) => VendorError::refused(),
+        })
+    }
+
+    pub(super) fn into_reply(self, usage: Usage) -> ChatReply {
+        ChatReply { text: self.text, tool_calls: self.tool_calls, usage }
+    }
 }
 
 /// What a line of a stream brought.
@@ -49,7 +116,7 @@ pub(super) enum Piece {
     Text(String),
     /// A tool call or a part of one.
     Call,
-    /// The reply is whole, its usage known if the vendor tells it.
+    /// The answer is whole, its usage known if the vendor tells it.
     End,
 }
 
@@ -80,59 +147,5 @@ pub(super) fn bad_json(error: &serde_json::Error) -> VendorError {
 }
 
 #[cfg(test)]
-mod tests {
-    use rand::rngs::Xoshiro256PlusPlus;
-    use rand::{RngExt, SeedableRng};
-
-    use super::*;
-    use crate::http::LineSplitter;
-    use crate::llm::vendor_a::VendorA;
-    use crate::llm::vendor_b::VendorB;
-
-    const WHOLE_A: &str = r#"{"id":"g","text":"a","calls":[{"id":"c","tool":"t","input":{}}],"usage":{"input_tokens":1,"output_tokens":2}}"#;
-    const STREAM_A: &str = "event: start\ndata: {}\n\nevent: text\ndata: {\"text\":\"\\u00e9\"}\n\nevent: call\ndata: {\"id\":\"c\",\"tool\":\"t\",\"input\":{}}\n\nevent: end\ndata: {\"usage\":{\"input_tokens\":1,\"output_tokens\":2}}\n\n";
-    const WHOLE_B: &str = r#"{"result":{"message":{"content":[{"kind":"functionCall","callId":"c","functionName":"f","argumentsJson":"{}"}]}},"metering":{"promptTokens":1,"completionTokens":2}}"#;
-    const STREAM_B: &str = "{\"chunk\":{\"textDelta\":\"\\u00e9\"}}\n{\"chunk\":{\"functionCallDelta\":{\"position\":0,\"callId\":\"c\",\"functionName\":\"f\",\"argumentsPart\":\"{}\"}}}\n{\"final\":{\"metering\":{\"promptTokens\":1,\"completionTokens\":2}}}\n";
-
-    /// Whatever comes, a decoder answers; it need not answer well.
-    fn decode(wire: &dyn Wire, whole: &[u8], stream: &[u8]) -> bool {
-        let (mut lines, mut decoder, mut reply) =
-            (LineSplitter::default(), wire.stream_decoder(), ChatReply::default());
-        lines.push(stream);
-        let mut ended = false;
-        while let Some(line) = lines.next_line() {
-            match decoder.line(line, &mut reply) {
-                Ok(piece) => ended |= piece == Piece::End,
-                Err(_) => break,
-            }
-        }
-        wire.decode(whole).is_ok() && ended
-    }
-
-    #[test]
-    fn mutilated_answers_never_panic() {
-        let formats: [(&dyn Wire, _, _); 2] = [(&VendorA, WHOLE_A, STREAM_A), (&VendorB, WHOLE_B, STREAM_B)];
-        let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
-        for (wire, whole, stream) in formats {
-            assert!(decode(wire, whole.as_bytes(), stream.as_bytes()), "unharmed");
-            for _ in 0..5_000 {
-                let (mut whole, mut stream) = (whole.as_bytes().to_vec(), stream.as_bytes().to_vec());
-                for bytes in [&mut whole, &mut stream] {
-                    for _ in 0..random.random_range(1..4) {
-                        let at = random.random_range(0..bytes.len());
-                        match random.random_range(0..3) {
-                            0 => bytes[at] = random.random(),
-                            1 => bytes.truncate(at + 1),
-                            _ => {
-                                let tail = bytes.split_off(at);
-                                bytes.extend_from_slice(&tail[tail.len() / 2..]);
-                                bytes.push(b'\n');
-                            }
-                        }
-                    }
-                }
-                decode(wire, &whole, &stream);
-            }
-        }
-    }
-}
+#[path = "wire_tests.rs"]
+mod tests;
