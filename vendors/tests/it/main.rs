@@ -11,4 +11,5 @@ mod determinism;
 mod failures;
 mod hostile;
 mod resilience;
+mod sdk;
 mod streaming;
