@@ -25,6 +25,7 @@ pub(super) const TOLD_TO_FAIL: &str = "the vendor failed, as it was told to";
 /// Neither JSON nor an object.
 const BROKEN_ARGUMENTS: &str = "{\"invoice_id\": \"INV-";
 const OVERSIZED_BYTES: usize = 10 * 1024 * 1024;
+const OVERSIZED_WORD_BYTES: usize = 16 * 1024;
 
 /// A vendor's wire format, seen from the vendor; a value holds what one request asked of the format alone.
 pub(super) trait Format: Sized + Send + 'static {
@@ -232,7 +233,7 @@ fn decide<'a, F: Format>(
 fn answer<F: Format>(format: &F, asked: &Asked<'_>, mode: Mode, id: u64, at: DateTime<Utc>) -> Ready {
     let mut answer = match mode {
         Mode::Empty => Answer::default(),
-        Mode::Oversized => Answer::say("oversize ".repeat(OVERSIZED_BYTES.div_ceil("oversize ".len()))),
+        Mode::Oversized => oversized(),
         _ => conversation::answer(&asked.conversation, asked.max_tokens),
     };
     if mode == Mode::BadArguments {
@@ -248,6 +249,12 @@ fn answer<F: Format>(format: &F, asked: &Asked<'_>, mode: Mode, id: u64, at: Dat
     } else {
         Ready { content_type: "application/json", pieces: vec![format.whole(&reply)], streaming: false }
     }
+}
+
+/// In long words, which are few pieces of a stream.
+fn oversized() -> Answer {
+    let word = "x".repeat(OVERSIZED_WORD_BYTES - 1) + " ";
+    Answer::say(word.repeat(OVERSIZED_BYTES / OVERSIZED_WORD_BYTES))
 }
 
 fn reply_id(headers: &HeaderMap, index: u64) -> u64 {
