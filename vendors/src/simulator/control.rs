@@ -225,3 +225,15 @@ pub(super) async fn reset(
     simulator.state().vendors[vendor].control = control;
     Ok(Json(control))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_shown_as_they_are_told() {
+        for (name, mode) in Mode::ALL {
+            assert_eq!(json!(mode), json!(name));
+        }
+    }
+}

@@ -32,6 +32,7 @@ use serde_json::{Value, json};
 
 use super::conversation::{Conversation, PastCall, Turn};
 use super::serve::{self, Asked, Received, Refusal, Reply, write_json};
+use super::sse::thirds;
 use super::vendor_name::VendorName;
 
 pub(super) struct Format;
@@ -91,16 +92,14 @@ impl serve::Format for Format {
         let mut pieces: Vec<_> = text.collect();
         for (position, call) in reply.answer.calls.iter().enumerate() {
             let arguments = call.arguments_text();
-            let middle = arguments.floor_char_boundary(arguments.len() / 2);
-            let (first, second) = arguments.split_at(middle);
-            pieces.push(line(&Line::Chunk(Chunk::FunctionCallDelta(CallDelta {
-                position,
-                call_id: Some(reply.call_id(position)),
-                function_name: Some(&call.tool),
-                arguments_part: first,
-            }))));
-            let rest = CallDelta { position, call_id: None, function_name: None, arguments_part: second };
-            pieces.push(line(&Line::Chunk(Chunk::FunctionCallDelta(rest))));
+            for (number, part) in thirds(&arguments).into_iter().enumerate() {
+                pieces.push(line(&Line::Chunk(Chunk::FunctionCallDelta(CallDelta {
+                    position,
+                    call_id: (number == 0).then(|| reply.call_id(position)),
+                    function_name: (number == 0).then_some(&call.tool),
+                    arguments_part: part,
+                }))));
+            }
         }
         pieces.push(line(&Line::Final { finish_reason: finish_reason(reply), metering: metering(reply) }));
         pieces

@@ -23,7 +23,7 @@ pub async fn post_json(simulator: &Simulator, path: &str, body: &Value) -> (u16,
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
-/// Asks a vendor in its own words; a tool is offered.
+/// Says something to a vendor in its wire format; a tool is offered.
 pub async fn say(simulator: &Simulator, vendor: &str, text: &str, stream: bool) -> Response {
     let (path, body) = match vendor {
         "vendor_a" => (
