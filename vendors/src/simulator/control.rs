@@ -10,12 +10,14 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Simulator, VendorName};
+use super::Simulator;
+use super::vendor_name::VendorName;
 
 const MAX_LATENCY_MS: u64 = 600_000;
 const MAX_RETRY_AFTER_SECONDS: u64 = 86_400;
 
-/// A vendor's behaviour. `PUT` takes any of these fields and keeps the others.
+/// A vendor's behaviour. `PUT` takes any of these fields and keeps the others, as in
+/// `{"failure_rate": 1, "status": 429, "retry_after": 7}` or `{"mode": "stall_midway"}`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Control {
     /// The share of requests in mode `normal` that is answered with `status`, `0.0..=1.0`.
@@ -25,40 +27,67 @@ pub struct Control {
     /// Waited before every answer.
     pub latency_ms: u64,
     pub mode: Mode,
-    /// Seconds, sent as `Retry-After` with every failure; `None` (JSON `null`) sends none.
+    /// Seconds, sent as `Retry-After` with every failure; `None` (JSON `null`) sends none. Google says it in the
+    /// body of a 429 or 503 (`RetryInfo`) and nowhere else, as the real one does.
     pub retry_after: Option<u64>,
 }
 
 /// How answers look. Every mode but `normal` holds for every well-formed request, whatever the failure rate.
+/// "Half" is half of a stream's pieces, or half of the bytes of a whole answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     Normal,
     /// 200 with bytes that are not the vendor's format.
     Garbage,
+    /// 200 with a page of HTML, and its content type: what a proxy in between says.
+    Html,
     /// Accepts the request and never answers.
     Stall,
+    /// Sends half of the answer and then nothing more, on a connection that stays open.
+    StallMidway,
     /// Closes the connection in the middle of the answer.
     Drop,
     /// One token of a stream, or one byte of a whole answer, every second.
     SlowDrip,
+    /// 200, half of the stream, then the vendor's own error event; a whole answer is the vendor's error body with
+    /// status 200.
+    StreamError,
+    /// 200 and well-formed, with neither text nor calls.
+    Empty,
+    /// 200 and well-formed, with 10 MiB of text.
+    Oversized,
+    /// Every tool call's arguments are broken: text that is not JSON where the format carries text, a string
+    /// where it carries an object. An answer without a call is as in `normal`.
+    BadArguments,
 }
 
 impl Mode {
-    const ALL: [Self; 5] = [Self::Normal, Self::Garbage, Self::Stall, Self::Drop, Self::SlowDrip];
+    const ALL: [(&str, Self); 11] = [
+        ("normal", Self::Normal),
+        ("garbage", Self::Garbage),
+        ("html", Self::Html),
+        ("stall", Self::Stall),
+        ("stall_midway", Self::StallMidway),
+        ("drop", Self::Drop),
+        ("slow_drip", Self::SlowDrip),
+        ("stream_error", Self::StreamError),
+        ("empty", Self::Empty),
+        ("oversized", Self::Oversized),
+        ("bad_arguments", Self::BadArguments),
+    ];
 
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Normal => "normal",
-            Self::Garbage => "garbage",
-            Self::Stall => "stall",
-            Self::Drop => "drop",
-            Self::SlowDrip => "slow_drip",
-        }
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find_map(|(known, mode)| (known == name).then_some(mode))
     }
 }
 
 impl Control {
+    /// The vendors of the real wire formats answer every request.
+    pub(super) const fn steady() -> Self {
+        Self { failure_rate: 0.0, status: 500, latency_ms: 0, mode: Mode::Normal, retry_after: None }
+    }
+
     /// VendorA fails one request in ten.
     pub const fn vendor_a() -> Self {
         Self { failure_rate: 0.1, status: 500, latency_ms: 0, mode: Mode::Normal, retry_after: None }
@@ -94,10 +123,10 @@ impl Control {
             }
             "latency_ms" => self.latency_ms = whole(value, MAX_LATENCY_MS)?,
             "mode" => {
-                let mode =
-                    value.as_str().and_then(|name| Mode::ALL.into_iter().find(|mode| mode.as_str() == name));
-                self.mode =
-                    mode.ok_or_else(|| format!("must be one of {}", Mode::ALL.map(Mode::as_str).join(", ")))?;
+                let mode = value.as_str().and_then(Mode::parse);
+                self.mode = mode.ok_or_else(|| {
+                    format!("must be one of {}", Mode::ALL.map(|(name, _)| name).join(", "))
+                })?;
             }
             "retry_after" if value.is_null() => self.retry_after = None,
             "retry_after" => self.retry_after = Some(whole(value, MAX_RETRY_AFTER_SECONDS)?),
@@ -171,7 +200,7 @@ pub(super) async fn show(
     Path(name): Path<String>,
 ) -> Result<Json<Control>, ControlError> {
     let vendor = vendor(name)?;
-    Ok(Json(simulator.state().vendor(vendor).control))
+    Ok(Json(simulator.state().vendors[vendor].control))
 }
 
 pub(super) async fn merge(
@@ -182,7 +211,7 @@ pub(super) async fn merge(
     let vendor = vendor(name)?;
     let changes: Map<String, Value> = serde_json::from_slice(&body).map_err(|_| ControlError::NoObject)?;
     let mut state = simulator.state();
-    let control = &mut state.vendor(vendor).control;
+    let control = &mut state.vendors[vendor].control;
     *control = control.merged(&changes).map_err(ControlError::Invalid)?;
     Ok(Json(*control))
 }
@@ -192,7 +221,19 @@ pub(super) async fn reset(
     Path(name): Path<String>,
 ) -> Result<Json<Control>, ControlError> {
     let vendor = vendor(name)?;
-    let control = simulator.initial_control(vendor);
-    simulator.state().vendor(vendor).control = control;
+    let control = simulator.config.initial_control(vendor);
+    simulator.state().vendors[vendor].control = control;
     Ok(Json(control))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_shown_as_they_are_told() {
+        for (name, mode) in Mode::ALL {
+            assert_eq!(json!(mode), json!(name));
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The brain that both vendors share: what it hears, and the order of its rules. The same request gets the
+//! The brain that all vendors share: what it hears, and the order of its rules. The same request gets the
 //! same reply.
 //!
 //! 1. Results of tools that were called since the user last spoke are put into words.
@@ -51,7 +51,18 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct NewCall {
     pub(super) tool: String,
+    /// An object; a string where the vendor was told to break them.
     pub(super) arguments: Value,
+}
+
+impl NewCall {
+    /// For formats that carry arguments as text: broken ones are no JSON there.
+    pub(super) fn arguments_text(&self) -> String {
+        match &self.arguments {
+            Value::String(broken) => broken.clone(),
+            arguments => arguments.to_string(),
+        }
+    }
 }
 
 impl Conversation<'_> {
@@ -74,7 +85,7 @@ impl Conversation<'_> {
 
 impl Answer {
     pub(super) fn tokens(&self) -> u64 {
-        let calls = self.calls.iter().map(|call| count_tokens(&call.arguments.to_string()));
+        let calls = self.calls.iter().map(|call| count_tokens(&call.arguments_text()));
         count_tokens(&self.text) + calls.sum::<u64>()
     }
 
@@ -83,7 +94,7 @@ impl Answer {
         self.text.split_inclusive(' ')
     }
 
-    fn say(text: impl Into<String>) -> Self {
+    pub(super) fn say(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }
 }

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use super::control::{ControlError, vendor};
 use super::serve::write_json;
-use super::{Mode, Simulator, VendorName};
+use super::vendor_name::{PerVendor, VendorName};
+use super::{Mode, Simulator};
 
 const DROPPED: HeaderName = HeaderName::from_static("x-log-dropped");
 /// What an entry takes beside its texts.
@@ -25,8 +26,7 @@ pub(super) struct Log {
     entries: VecDeque<Entry>,
     bytes: usize,
     max_bytes: usize,
-    dropped_a: u64,
-    dropped_b: u64,
+    dropped: PerVendor<u64>,
 }
 
 /// One request as it came.
@@ -56,7 +56,7 @@ impl Entry {
 
 impl Log {
     pub(super) fn new(max_bytes: usize) -> Self {
-        Self { entries: VecDeque::new(), bytes: 0, max_bytes, dropped_a: 0, dropped_b: 0 }
+        Self { entries: VecDeque::new(), bytes: 0, max_bytes, dropped: PerVendor::new(|_| 0) }
     }
 
     pub(super) fn push(&mut self, entry: Entry) {
@@ -65,21 +65,14 @@ impl Log {
         while self.bytes > self.max_bytes {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.bytes -= oldest.bytes();
-            *self.dropped(oldest.vendor) += 1;
-        }
-    }
-
-    fn dropped(&mut self, vendor: VendorName) -> &mut u64 {
-        match vendor {
-            VendorName::A => &mut self.dropped_a,
-            VendorName::B => &mut self.dropped_b,
+            self.dropped[oldest.vendor] += 1;
         }
     }
 
     fn clear(&mut self, vendor: VendorName) {
         self.entries.retain(|entry| entry.vendor != vendor);
         self.bytes = self.entries.iter().map(Entry::bytes).sum();
-        *self.dropped(vendor) = 0;
+        self.dropped[vendor] = 0;
     }
 
     fn after(&self, vendor: VendorName, index: u64) -> Vec<Entry> {
@@ -105,8 +98,8 @@ pub(super) async fn show(
     let bodies =
         bodies.map_err(|_| ControlError::BadQuery { field: "bodies", message: "must be true or false" })?;
     let (entries, dropped) = {
-        let mut state = simulator.state();
-        (state.log.after(vendor, after), *state.log.dropped(vendor))
+        let state = simulator.state();
+        (state.log.after(vendor, after), state.log.dropped[vendor])
     };
     let headers = [(header::CONTENT_TYPE, "application/json".to_owned()), (DROPPED, dropped.to_string())];
     Ok((headers, render(&entries, bodies)).into_response())
@@ -202,10 +195,10 @@ mod tests {
         }
         let kept: Vec<_> = log.after(VendorName::A, 0).iter().map(|entry| entry.index).collect();
         assert_eq!(kept, [2, 3, 4]);
-        assert_eq!((*log.dropped(VendorName::A), *log.dropped(VendorName::B)), (1, 1));
+        assert_eq!((log.dropped[VendorName::A], log.dropped[VendorName::B]), (1, 1));
         assert!(log.bytes <= log.max_bytes);
         log.clear(VendorName::A);
-        assert_eq!((log.bytes, *log.dropped(VendorName::A), *log.dropped(VendorName::B)), (0, 0, 1));
+        assert_eq!((log.bytes, log.dropped[VendorName::A], log.dropped[VendorName::B]), (0, 0, 1));
     }
 
     #[test]

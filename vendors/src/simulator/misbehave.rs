@@ -7,11 +7,13 @@ use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream::{self, Stream};
+use futures_util::FutureExt;
+use futures_util::stream::{self, Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 /// Neither JSON, nor server-sent events, nor text in UTF-8.
 const GARBAGE: &[u8] = b"<html>\xff\xfe upstream says {\"text\": nonsense\n\n\x00\x01]}\n";
+const HTML: &[u8] = b"<!doctype html>\n<html><body><h1>Please stand by</h1></body></html>\n";
 const DRIP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A well-formed answer.
@@ -36,30 +38,56 @@ impl Ready {
         respond(self.content_type, GARBAGE.into())
     }
 
-    /// Sends half of the answer, then breaks the connection. A whole answer has announced its full length
-    /// before.
+    /// Sends half of the answer, then breaks the connection.
     pub(super) fn dropped(self) -> Response {
-        let whole_bytes: usize = self.pieces.iter().map(Bytes::len).sum();
-        let streaming = self.streaming;
-        let content_type = self.content_type;
-        let mut half = self.bytes_or_tokens();
-        half.truncate(half.len() / 2);
-        let pieces = stream::unfold(half.into_iter(), |mut pieces| async {
-            // Pausing lets the server flush what it has; it would discard it together with the connection.
+        self.half_and_then(async {
+            // The last piece must have left before the connection breaks.
             tokio::task::yield_now().await;
-            let piece = pieces.next().ok_or_else(|| std::io::Error::other("told to drop the connection"));
-            Some((piece, pieces))
-        });
-        let mut response = respond(content_type, Body::from_stream(pieces));
-        if !streaming {
-            response.headers_mut().insert(header::CONTENT_LENGTH, whole_bytes.into());
+            std::io::Error::other("told to drop the connection")
+        })
+    }
+
+    /// Sends half of the answer, then nothing until the simulator ends.
+    pub(super) fn stalled_midway(self, shutdown: CancellationToken) -> Response {
+        self.half_and_then(async move {
+            shutdown.cancelled().await;
+            std::io::Error::other("the vendor is closing")
+        })
+    }
+
+    /// Ends half of a stream with the vendor's `event` of failure; an answer that does not stream is `body`.
+    pub(super) fn failed_midway(mut self, event: Bytes, body: Bytes) -> Response {
+        if self.streaming {
+            self.pieces.truncate(self.pieces.len() / 2);
+            self.pieces.push(event);
+        } else {
+            self.pieces = vec![body];
         }
-        response
+        self.normal()
     }
 
     pub(super) fn slow_drip(self, shutdown: CancellationToken) -> Response {
         let content_type = self.content_type;
         respond(content_type, Body::from_stream(drip(self.bytes_or_tokens(), shutdown)))
+    }
+
+    /// A whole answer announces its full length before the half of it.
+    fn half_and_then(self, end: impl Future<Output = std::io::Error> + Send + 'static) -> Response {
+        let whole_bytes: usize = self.pieces.iter().map(Bytes::len).sum();
+        let streaming = self.streaming;
+        let content_type = self.content_type;
+        let mut half = self.bytes_or_tokens();
+        half.truncate(half.len() / 2);
+        let half = stream::iter(half).then(async |piece| {
+            // Pausing lets the server flush what it has; it would discard it together with the connection.
+            tokio::task::yield_now().await;
+            Ok(piece)
+        });
+        let mut response = respond(content_type, Body::from_stream(half.chain(stream::once(end.map(Err)))));
+        if !streaming {
+            response.headers_mut().insert(header::CONTENT_LENGTH, whole_bytes.into());
+        }
+        response
     }
 
     fn bytes_or_tokens(self) -> Vec<Bytes> {
@@ -68,6 +96,10 @@ impl Ready {
         }
         self.pieces.iter().flat_map(|whole| (0..whole.len()).map(|at| whole.slice(at..=at))).collect()
     }
+}
+
+pub(super) fn html() -> Response {
+    respond("text/html; charset=utf-8", HTML.into())
 }
 
 fn drip(pieces: Vec<Bytes>, shutdown: CancellationToken) -> impl Stream<Item = Result<Bytes, Infallible>> {

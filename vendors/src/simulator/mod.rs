@@ -5,31 +5,41 @@
 //! |---|---|
 //! | `POST /vendor_a/v1/generate` | VendorA, see [`vendor_a`]; models `vendor-a…`; by default 10 % of its answers are HTTP 500 |
 //! | `POST /vendor_b/chat` | VendorB, see [`vendor_b`]; models `vendor-b…`; by default 10 % are HTTP 429 with `Retry-After: 1` |
+//! | `POST /openai/v1/chat/completions`, `/groq/openai/v1/…`, `/deepseek/…`, `/deepseek/v1/…` | chat completions, see [`openai`] |
+//! | `POST /anthropic/v1/messages` | messages, see [`anthropic`] |
+//! | `POST /google/{v1,v1beta}/models/{model}:generateContent`, `:streamGenerateContent` | Gemini, see [`google`] |
+//! | `GET …/models` of each of these | the models that the vendor is glad to name |
 //! | `GET`, `PUT`, `DELETE /_control/{vendor}` | show, merge into, reset how a vendor behaves, see [`Control`] |
 //! | `GET`, `DELETE /_log/{vendor}` | every request that was received, oldest first (`?after=<index>`, `?bodies=false`); clear |
 //!
-//! `{vendor}` is `vendor_a` or `vendor_b`. The log holds 64 MiB over all vendors; the header `X-Log-Dropped`
+//! `{vendor}` is `vendor_a`, `vendor_b`, `openai`, `groq`, `deepseek`, `anthropic` or `google`; the last five do not
+//! fail unless told to. The log holds 64 MiB over all vendors; the header `X-Log-Dropped`
 //! counts the entries that had to go. Nothing outlives a restart.
 //!
 //! **Replies** come from a small fixed brain (`conversation.rs`): the same conversation gets the same words;
 //! ids are new every time. Failures are drawn from one generator per vendor: with a seed, the same requests
 //! in the same order meet the same failures.
 //!
-//! **Tokens**, the same for both vendors: a text has ⌈characters / 4⌉ ([`count_tokens`]). Tokens in are the
+//! **Tokens**, the same for all vendors: a text has ⌈characters / 4⌉ ([`count_tokens`]). Tokens in are the
 //! sum over the system prompt and every turn's text, tool results included, and the arguments of every past
 //! tool call as compact JSON. Tokens out are the reply's text and the arguments of its tool calls. Names, ids
 //! and tool definitions are free.
 
+pub mod anthropic;
 mod control;
 mod conversation;
+pub mod google;
 mod invoices;
 mod log;
 mod misbehave;
+pub mod openai;
 mod serve;
 mod small_talk;
+mod sse;
 mod tokens;
 pub mod vendor_a;
 pub mod vendor_b;
+mod vendor_name;
 
 pub use control::{Control, Mode};
 pub use tokens::count_tokens;
@@ -47,6 +57,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::WallClock;
 use log::Log;
+use vendor_name::{PerVendor, VendorName};
 
 /// A larger request is answered with 413: far more than any conversation of ours.
 const REQUEST_BYTES: usize = 16 * 1024 * 1024;
@@ -76,6 +87,14 @@ impl SimulatorConfig {
             now,
         }
     }
+
+    fn initial_control(&self, vendor: VendorName) -> Control {
+        match vendor {
+            VendorName::A => self.vendor_a,
+            VendorName::B => self.vendor_b,
+            _ => Control::steady(),
+        }
+    }
 }
 
 /// Serves until `shutdown`, then answers what is under way and returns; stalled answers are broken off.
@@ -100,27 +119,13 @@ fn router(simulator: Arc<Simulator>) -> Router {
     Router::new()
         .route("/vendor_a/v1/generate", post(serve::serve::<vendor_a::Format>))
         .route("/vendor_b/chat", post(serve::serve::<vendor_b::Format>))
+        .merge(openai::routes())
+        .merge(anthropic::routes())
+        .merge(google::routes())
         .route("/_control/{vendor}", get(control::show).put(control::merge).delete(control::reset))
         .route("/_log/{vendor}", get(log::show).delete(log::clear))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES))
         .with_state(simulator)
-}
-
-/// The vendors that are simulated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum VendorName {
-    A,
-    B,
-}
-
-impl VendorName {
-    fn parse(name: &str) -> Option<Self> {
-        match name {
-            "vendor_a" => Some(Self::A),
-            "vendor_b" => Some(Self::B),
-            _ => None,
-        }
-    }
 }
 
 struct Simulator {
@@ -132,8 +137,7 @@ struct Simulator {
 /// Under one lock, so that indexes, failures and log entries have the same order. Held for well under a
 /// microsecond, but for reading the log.
 struct State {
-    vendor_a: VendorState,
-    vendor_b: VendorState,
+    vendors: PerVendor<VendorState>,
     log: Log,
 }
 
@@ -145,38 +149,19 @@ struct VendorState {
 
 impl Simulator {
     fn new(config: SimulatorConfig, shutdown: CancellationToken) -> Self {
-        let vendor = |control, salt: u64| VendorState {
-            control,
+        let vendors = PerVendor::new(|vendor| VendorState {
+            control: config.initial_control(vendor),
             failures: config.seed.map_or_else(rand::make_rng, |seed| {
-                Xoshiro256PlusPlus::seed_from_u64(seed.wrapping_add(salt))
+                // Every vendor draws lots of its own.
+                Xoshiro256PlusPlus::seed_from_u64(seed.wrapping_add(0xA + vendor as u64))
             }),
             requests: 0,
-        };
-        let state = State {
-            vendor_a: vendor(config.vendor_a, 0xA),
-            vendor_b: vendor(config.vendor_b, 0xB),
-            log: Log::new(config.log_bytes),
-        };
-        Self { config, shutdown, state: Mutex::new(state) }
+        });
+        let log = Log::new(config.log_bytes);
+        Self { config, shutdown, state: Mutex::new(State { vendors, log }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn initial_control(&self, vendor: VendorName) -> Control {
-        match vendor {
-            VendorName::A => self.config.vendor_a,
-            VendorName::B => self.config.vendor_b,
-        }
-    }
-}
-
-impl State {
-    fn vendor(&mut self, vendor: VendorName) -> &mut VendorState {
-        match vendor {
-            VendorName::A => &mut self.vendor_a,
-            VendorName::B => &mut self.vendor_b,
-        }
     }
 }

@@ -5,37 +5,99 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use rand::RngExt;
+use serde_json::Value;
 
 use super::conversation::{self, Answer, Conversation};
 use super::log::Entry;
-use super::misbehave::Ready;
-use super::{Control, Mode, Simulator, VendorName};
+use super::misbehave::{self, Ready};
+use super::vendor_name::VendorName;
+use super::{Control, Mode, Simulator};
 
-/// A vendor's wire format, seen from the vendor.
-pub(super) trait Format {
+/// Why a vendor fails that was told to.
+pub(super) const TOLD_TO_FAIL: &str = "the vendor failed, as it was told to";
+/// Neither JSON nor an object.
+const BROKEN_ARGUMENTS: &str = "{\"invoice_id\": \"INV-";
+const OVERSIZED_BYTES: usize = 10 * 1024 * 1024;
+const OVERSIZED_WORD_BYTES: usize = 16 * 1024;
+
+/// A vendor's wire format, seen from the vendor; a value holds what one request asked of the format alone.
+pub(super) trait Format: Sized + Send + 'static {
     const VENDOR: VendorName;
-    /// Every model whose name begins with this exists.
-    const MODEL_PREFIX: &'static str;
-    const STREAM_CONTENT_TYPE: &'static str;
+    /// What a request without a key gets.
+    const KEYLESS: StatusCode = StatusCode::UNAUTHORIZED;
+    /// Whether a failure names the time to wait in its headers; else [`error`](Self::error) does.
+    const RETRY_AFTER_HEADER: bool = true;
 
     /// Whether the request carries a key; any key will do.
-    fn has_key(headers: &HeaderMap) -> bool;
+    fn has_key(received: &Received<'_>) -> bool;
+
+    fn has_model(name: &str) -> bool;
 
     /// # Errors
-    /// When the body is not in this format.
-    fn read(body: &[u8]) -> Result<Asked<'_>, serde_json::Error>;
+    /// When the request is not in this format, or breaks the vendor's rules.
+    fn read<'a>(received: &Received<'a>) -> Result<(Self, Asked<'a>), Refusal>;
 
-    fn whole(reply: &Reply<'_>) -> Bytes;
+    fn stream_content_type(&self) -> &'static str;
+
+    fn whole(&self, reply: &Reply<'_>) -> Bytes;
 
     /// The stream's pieces, about one per token.
-    fn pieces(reply: &Reply<'_>) -> Vec<Bytes>;
+    fn pieces(&self, reply: &Reply<'_>) -> Vec<Bytes>;
 
-    fn error(status: StatusCode, message: &str) -> Bytes;
+    /// How a stream that has begun says that it fails.
+    fn stream_error(&self) -> Bytes;
+
+    fn error(status: StatusCode, message: &str, retry_after: Option<u64>) -> Bytes;
+}
+
+/// A request as it came.
+pub(super) struct Received<'a> {
+    pub(super) uri: &'a Uri,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a [u8],
+}
+
+impl Received<'_> {
+    pub(super) fn has_header(&self, name: &str) -> bool {
+        self.headers.get(name).is_some_and(|value| !value.as_bytes().trim_ascii().is_empty())
+    }
+
+    pub(super) fn bearer(&self) -> bool {
+        let value = self.headers.get(header::AUTHORIZATION);
+        let key = value.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        key.is_some_and(|key| !key.trim_ascii().is_empty())
+    }
+}
+
+/// What a vendor does not answer, and why.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    message: String,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    /// The request is wrong.
+    pub(super) fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+}
+
+impl From<serde_json::Error> for Refusal {
+    fn from(error: serde_json::Error) -> Self {
+        Self::bad(error.to_string())
+    }
 }
 
 /// A request, read.
@@ -50,6 +112,8 @@ pub(super) struct Asked<'a> {
 pub(super) struct Reply<'a> {
     /// Of this request, and not of another one even after a restart.
     pub(super) id: u64,
+    /// Seconds since 1970.
+    pub(super) created: i64,
     pub(super) model: &'a str,
     pub(super) answer: Answer,
     pub(super) tokens_in: u64,
@@ -63,19 +127,22 @@ impl Reply<'_> {
 }
 
 /// What a request gets.
-enum Verdict<'a> {
-    Refused(StatusCode, String),
+enum Verdict<'a, F> {
+    Refused(Refusal),
     Failed(StatusCode),
-    Answered(Asked<'a>),
+    Answered(F, Asked<'a>),
 }
 
 pub(super) async fn serve<F: Format>(
     State(simulator): State<Arc<Simulator>>,
+    uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let asked = examine::<F>(&headers, &body);
-    let (control, index, verdict) = decide::<F>(&simulator, &headers, &body, asked);
+    let received = Received { uri: &uri, headers: &headers, body: &body };
+    let asked = examine::<F>(&received);
+    let at = (simulator.config.now)();
+    let (control, index, verdict) = decide(&simulator, &received, at, asked);
     if control.latency_ms > 0 {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(control.latency_ms)) => {}
@@ -83,88 +150,111 @@ pub(super) async fn serve<F: Format>(
         }
     }
     match verdict {
-        Verdict::Refused(status, message) => refuse::<F>(status, &message, None),
-        Verdict::Failed(status) => {
-            refuse::<F>(status, "the vendor failed, as it was told to", control.retry_after)
-        }
-        Verdict::Answered(_) if control.mode == Mode::Stall => {
+        Verdict::Refused(refusal) => refuse::<F>(refusal.status, &refusal.message, None),
+        Verdict::Failed(status) => refuse::<F>(status, TOLD_TO_FAIL, control.retry_after),
+        Verdict::Answered(..) if control.mode == Mode::Stall => {
             simulator.shutdown.cancelled().await;
             refuse::<F>(StatusCode::SERVICE_UNAVAILABLE, "the vendor is closing", None)
         }
-        Verdict::Answered(asked) => {
-            let ready = answer::<F>(&asked, reply_id(&headers, index));
+        Verdict::Answered(format, asked) => {
+            let ready = answer(&format, &asked, control.mode, reply_id(&headers, index), at);
             match control.mode {
-                Mode::Normal | Mode::Stall => ready.normal(),
                 Mode::Garbage => ready.garbage(),
+                Mode::Html => misbehave::html(),
+                Mode::StallMidway => ready.stalled_midway(simulator.shutdown.clone()),
                 Mode::Drop => ready.dropped(),
                 Mode::SlowDrip => ready.slow_drip(simulator.shutdown.clone()),
+                Mode::StreamError => {
+                    let whole = F::error(StatusCode::INTERNAL_SERVER_ERROR, TOLD_TO_FAIL, None);
+                    ready.failed_midway(format.stream_error(), whole)
+                }
+                Mode::Normal | Mode::Stall | Mode::Empty | Mode::Oversized | Mode::BadArguments => {
+                    ready.normal()
+                }
             }
         }
     }
 }
 
-fn examine<'a, F: Format>(headers: &HeaderMap, body: &'a [u8]) -> Result<Asked<'a>, (StatusCode, String)> {
-    if !F::has_key(headers) {
-        return Err((StatusCode::UNAUTHORIZED, "no key was sent".to_owned()));
+fn examine<'a, F: Format>(received: &Received<'a>) -> Result<(F, Asked<'a>), Refusal> {
+    if !F::has_key(received) {
+        return Err(Refusal::new(F::KEYLESS, "no key was sent"));
     }
-    let asked = F::read(body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
-    if !asked.model.starts_with(F::MODEL_PREFIX) {
-        return Err((StatusCode::NOT_FOUND, format!("there is no model {:?}", asked.model)));
+    let (format, asked) = F::read(received)?;
+    if !F::has_model(&asked.model) {
+        return Err(Refusal::new(StatusCode::NOT_FOUND, format!("there is no model {:?}", asked.model)));
     }
-    Ok(asked)
+    Ok((format, asked))
 }
 
 /// Draws the request's lot and writes it into the log, in one order.
 fn decide<'a, F: Format>(
     simulator: &Simulator,
-    headers: &HeaderMap,
-    body: &[u8],
-    asked: Result<Asked<'a>, (StatusCode, String)>,
-) -> (Control, u64, Verdict<'a>) {
+    received: &Received<'a>,
+    at: DateTime<Utc>,
+    asked: Result<(F, Asked<'a>), Refusal>,
+) -> (Control, u64, Verdict<'a, F>) {
+    let request_id = received.headers.get("x-request-id");
+    let read = asked.as_ref().ok().map(|(_, asked)| asked);
     let mut entry = Entry {
         vendor: F::VENDOR,
         index: 0,
-        request_id: headers.get("x-request-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into()),
-        at: (simulator.config.now)(),
-        model: asked.as_ref().ok().map(|asked| (&*asked.model).into()),
-        stream: asked.as_ref().ok().map(|asked| asked.stream),
+        request_id: request_id.map(|id| String::from_utf8_lossy(id.as_bytes()).into()),
+        at,
+        model: read.map(|asked| (&*asked.model).into()),
+        stream: read.map(|asked| asked.stream),
         status: None,
         mode: Mode::Normal,
-        body: Bytes::copy_from_slice(body),
+        body: Bytes::copy_from_slice(received.body),
     };
     let mut state = simulator.state();
-    let vendor = state.vendor(F::VENDOR);
+    let vendor = &mut state.vendors[F::VENDOR];
     vendor.requests += 1;
     let (control, index) = (vendor.control, vendor.requests);
     // Drawn for every request, so that a change of the control does not shift the lots of later ones.
     let lot: f64 = vendor.failures.random();
     let verdict = match asked {
-        Err((status, message)) => Verdict::Refused(status, message),
+        Err(refusal) => Verdict::Refused(refusal),
         Ok(_) if control.mode == Mode::Normal && lot < control.failure_rate => {
             Verdict::Failed(StatusCode::from_u16(control.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
         }
-        Ok(asked) => Verdict::Answered(asked),
+        Ok((format, asked)) => Verdict::Answered(format, asked),
     };
     entry.index = index;
     entry.mode = control.mode;
     entry.status = match &verdict {
-        Verdict::Refused(status, _) | Verdict::Failed(status) => Some(status.as_u16()),
-        Verdict::Answered(_) => (control.mode != Mode::Stall).then_some(200),
+        Verdict::Refused(Refusal { status, .. }) | Verdict::Failed(status) => Some(status.as_u16()),
+        Verdict::Answered(..) => (control.mode != Mode::Stall).then_some(200),
     };
     state.log.push(entry);
     (control, index, verdict)
 }
 
-fn answer<F: Format>(asked: &Asked<'_>, id: u64) -> Ready {
-    let answer = conversation::answer(&asked.conversation, asked.max_tokens);
+fn answer<F: Format>(format: &F, asked: &Asked<'_>, mode: Mode, id: u64, at: DateTime<Utc>) -> Ready {
+    let mut answer = match mode {
+        Mode::Empty => Answer::default(),
+        Mode::Oversized => oversized(),
+        _ => conversation::answer(&asked.conversation, asked.max_tokens),
+    };
+    if mode == Mode::BadArguments {
+        answer.calls.iter_mut().for_each(|call| call.arguments = BROKEN_ARGUMENTS.into());
+    }
     let tokens_in = asked.conversation.tokens();
     let tokens_out = answer.tokens();
-    let reply = Reply { id, model: &asked.model, answer, tokens_in, tokens_out };
+    let created = at.timestamp();
+    let reply = Reply { id, created, model: &asked.model, answer, tokens_in, tokens_out };
     if asked.stream {
-        Ready { content_type: F::STREAM_CONTENT_TYPE, pieces: F::pieces(&reply), streaming: true }
+        let (content_type, pieces) = (format.stream_content_type(), format.pieces(&reply));
+        Ready { content_type, pieces, streaming: true }
     } else {
-        Ready { content_type: "application/json", pieces: vec![F::whole(&reply)], streaming: false }
+        Ready { content_type: "application/json", pieces: vec![format.whole(&reply)], streaming: false }
     }
+}
+
+/// In long words, which are few pieces of a stream.
+fn oversized() -> Answer {
+    let word = "x".repeat(OVERSIZED_WORD_BYTES - 1) + " ";
+    Answer::say(word.repeat(OVERSIZED_BYTES / OVERSIZED_WORD_BYTES))
 }
 
 fn reply_id(headers: &HeaderMap, index: u64) -> u64 {
@@ -176,8 +266,8 @@ fn reply_id(headers: &HeaderMap, index: u64) -> u64 {
 
 fn refuse<F: Format>(status: StatusCode, message: &str, retry_after: Option<u64>) -> Response {
     let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    let mut response = (status, content_type, F::error(status, message)).into_response();
-    if let Some(seconds) = retry_after {
+    let mut response = (status, content_type, F::error(status, message, retry_after)).into_response();
+    if let Some(seconds) = retry_after.filter(|_| F::RETRY_AFTER_HEADER) {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
@@ -189,5 +279,20 @@ pub(super) fn write_json(bytes: &mut Vec<u8>, value: &impl serde::Serialize) {
     let before = bytes.len();
     if serde_json::to_writer(&mut *bytes, value).is_err() {
         bytes.truncate(before);
+    }
+}
+
+/// A vendor that names its models.
+pub(super) trait Catalogue: Format {
+    /// The answer of `GET …/models`.
+    fn models() -> Value;
+}
+
+/// Answers at any time, whatever the control says: only the model is simulated to fail.
+pub(super) async fn models<F: Catalogue>(uri: Uri, headers: HeaderMap) -> Response {
+    if F::has_key(&Received { uri: &uri, headers: &headers, body: &[] }) {
+        Json(F::models()).into_response()
+    } else {
+        refuse::<F>(F::KEYLESS, "no key was sent", None)
     }
 }

@@ -15,35 +15,41 @@
 //!  "stop": "end", "usage": {"input_tokens": 12, "output_tokens": 9}}
 //! ```
 //! With `"stream": true`, server-sent events: `start {id, model}`, `text {text}` per token, `call {id, tool,
-//! input}` per call, `end {stop, usage}`. Errors, at any status: `{"error": {"code": "…", "message": "…"}}`.
+//! input}` per call, `end {stop, usage}`; one that fails
+//! while it streams says `error {code, message}`. Errors, at any status: `{"error": {"code": "…", "message": "…"}}`.
 
 use std::borrow::Cow;
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::VendorName;
 use super::conversation::{Conversation, PastCall, Turn};
-use super::serve::{self, Asked, Reply, write_json};
+use super::serve::{self, Asked, Received, Refusal, Reply, write_json};
+use super::sse::event;
+use super::vendor_name::VendorName;
 
 pub(super) struct Format;
 
 impl serve::Format for Format {
     const VENDOR: VendorName = VendorName::A;
-    const MODEL_PREFIX: &'static str = "vendor-a";
-    const STREAM_CONTENT_TYPE: &'static str = "text/event-stream";
 
-    fn has_key(headers: &HeaderMap) -> bool {
-        let bearer =
-            headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        bearer.is_some_and(|key| !key.trim_ascii().is_empty())
+    fn stream_content_type(&self) -> &'static str {
+        "text/event-stream"
     }
 
-    fn read(body: &[u8]) -> Result<Asked<'_>, serde_json::Error> {
-        let request: Request = serde_json::from_slice(body)?;
-        Ok(Asked {
+    fn has_model(name: &str) -> bool {
+        name.starts_with("vendor-a")
+    }
+
+    fn has_key(received: &Received<'_>) -> bool {
+        received.bearer()
+    }
+
+    fn read<'a>(received: &Received<'a>) -> Result<(Self, Asked<'a>), Refusal> {
+        let request: Request = serde_json::from_slice(received.body)?;
+        let asked = Asked {
             model: request.model,
             stream: request.stream,
             max_tokens: request.max_tokens,
@@ -52,10 +58,11 @@ impl serve::Format for Format {
                 turns: request.turns.into_iter().map(Turn::from).collect(),
                 tools: request.tools.into_iter().map(|tool| tool.name).collect(),
             },
-        })
+        };
+        Ok((Self, asked))
     }
 
-    fn whole(reply: &Reply<'_>) -> Bytes {
+    fn whole(&self, reply: &Reply<'_>) -> Bytes {
         let mut bytes = Vec::with_capacity(512);
         write_json(
             &mut bytes,
@@ -71,7 +78,7 @@ impl serve::Format for Format {
         bytes.into()
     }
 
-    fn pieces(reply: &Reply<'_>) -> Vec<Bytes> {
+    fn pieces(&self, reply: &Reply<'_>) -> Vec<Bytes> {
         let mut pieces = vec![event("start", &Start { id: id(reply), model: reply.model })];
         pieces.extend(reply.answer.text_tokens().map(|text| event("text", &Text { text })));
         pieces.extend(calls(reply).map(|call| event("call", &call)));
@@ -79,7 +86,11 @@ impl serve::Format for Format {
         pieces
     }
 
-    fn error(status: StatusCode, message: &str) -> Bytes {
+    fn stream_error(&self) -> Bytes {
+        event("error", &json!({"code": "failed", "message": serve::TOLD_TO_FAIL}))
+    }
+
+    fn error(status: StatusCode, message: &str, _retry_after: Option<u64>) -> Bytes {
         let code = match status.as_u16() {
             400 => "bad_request",
             401 => "bad_key",
@@ -114,12 +125,6 @@ fn calls<'a>(reply: &'a Reply<'_>) -> impl Iterator<Item = CallOut<'a>> {
         tool: &call.tool,
         input: &call.arguments,
     })
-}
-
-fn event(name: &str, data: &impl Serialize) -> Bytes {
-    let mut bytes = Vec::with_capacity(96);
-    write_json(&mut bytes, data);
-    [b"event: ", name.as_bytes(), b"\ndata: ", &bytes, b"\n\n"].concat().into()
 }
 
 #[derive(Deserialize)]

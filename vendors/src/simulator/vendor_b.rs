@@ -25,29 +25,36 @@
 
 use std::borrow::Cow;
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::VendorName;
 use super::conversation::{Conversation, PastCall, Turn};
-use super::serve::{self, Asked, Reply, write_json};
+use super::serve::{self, Asked, Received, Refusal, Reply, write_json};
+use super::sse::thirds;
+use super::vendor_name::VendorName;
 
 pub(super) struct Format;
 
 impl serve::Format for Format {
     const VENDOR: VendorName = VendorName::B;
-    const MODEL_PREFIX: &'static str = "vendor-b";
-    const STREAM_CONTENT_TYPE: &'static str = "application/x-ndjson";
 
-    fn has_key(headers: &HeaderMap) -> bool {
-        headers.get("x-api-token").is_some_and(|key| !key.as_bytes().trim_ascii().is_empty())
+    fn stream_content_type(&self) -> &'static str {
+        "application/x-ndjson"
     }
 
-    fn read(body: &[u8]) -> Result<Asked<'_>, serde_json::Error> {
-        let request: Request = serde_json::from_slice(body)?;
-        Ok(Asked {
+    fn has_model(name: &str) -> bool {
+        name.starts_with("vendor-b")
+    }
+
+    fn has_key(received: &Received<'_>) -> bool {
+        received.has_header("x-api-token")
+    }
+
+    fn read<'a>(received: &Received<'a>) -> Result<(Self, Asked<'a>), Refusal> {
+        let request: Request = serde_json::from_slice(received.body)?;
+        let asked = Asked {
             model: request.model_name,
             stream: request.options.streaming,
             max_tokens: request.options.max_tokens,
@@ -56,15 +63,16 @@ impl serve::Format for Format {
                 turns: request.conversation.into_iter().flat_map(turns).collect(),
                 tools: request.functions.into_iter().map(|function| function.function_name).collect(),
             },
-        })
+        };
+        Ok((Self, asked))
     }
 
-    fn whole(reply: &Reply<'_>) -> Bytes {
+    fn whole(&self, reply: &Reply<'_>) -> Bytes {
         let text = (!reply.answer.text.is_empty()).then_some(PartOut::Text { value: &reply.answer.text });
         let calls = reply.answer.calls.iter().enumerate().map(|(position, call)| PartOut::FunctionCall {
             call_id: reply.call_id(position),
             function_name: &call.tool,
-            arguments_json: call.arguments.to_string(),
+            arguments_json: call.arguments_text(),
         });
         let message = Message { speaker: "bot", content: text.into_iter().chain(calls).collect() };
         let mut bytes = Vec::with_capacity(512);
@@ -79,27 +87,29 @@ impl serve::Format for Format {
         bytes.into()
     }
 
-    fn pieces(reply: &Reply<'_>) -> Vec<Bytes> {
+    fn pieces(&self, reply: &Reply<'_>) -> Vec<Bytes> {
         let text = reply.answer.text_tokens().map(|text| line(&Line::Chunk(Chunk::TextDelta(text))));
         let mut pieces: Vec<_> = text.collect();
         for (position, call) in reply.answer.calls.iter().enumerate() {
-            let arguments = call.arguments.to_string();
-            let middle = arguments.floor_char_boundary(arguments.len() / 2);
-            let (first, second) = arguments.split_at(middle);
-            pieces.push(line(&Line::Chunk(Chunk::FunctionCallDelta(CallDelta {
-                position,
-                call_id: Some(reply.call_id(position)),
-                function_name: Some(&call.tool),
-                arguments_part: first,
-            }))));
-            let rest = CallDelta { position, call_id: None, function_name: None, arguments_part: second };
-            pieces.push(line(&Line::Chunk(Chunk::FunctionCallDelta(rest))));
+            let arguments = call.arguments_text();
+            for (number, part) in thirds(&arguments).into_iter().enumerate() {
+                pieces.push(line(&Line::Chunk(Chunk::FunctionCallDelta(CallDelta {
+                    position,
+                    call_id: (number == 0).then(|| reply.call_id(position)),
+                    function_name: (number == 0).then_some(&call.tool),
+                    arguments_part: part,
+                }))));
+            }
         }
         pieces.push(line(&Line::Final { finish_reason: finish_reason(reply), metering: metering(reply) }));
         pieces
     }
 
-    fn error(status: StatusCode, message: &str) -> Bytes {
+    fn stream_error(&self) -> Bytes {
+        format!("{}\n", json!({"failure": {"reason": serve::TOLD_TO_FAIL}})).into()
+    }
+
+    fn error(status: StatusCode, message: &str, _retry_after: Option<u64>) -> Bytes {
         let code = match status.as_u16() {
             400 => "MALFORMED",
             401 => "UNAUTHENTICATED",

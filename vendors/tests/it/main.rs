@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod raw;
 mod support;
 
 mod adapters;
@@ -9,6 +10,11 @@ mod cancel;
 mod control;
 mod determinism;
 mod failures;
+mod faults;
 mod hostile;
 mod resilience;
+mod sdk;
+mod signatures;
 mod streaming;
+mod strictness;
+mod wires;
