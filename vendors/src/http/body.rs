@@ -122,7 +122,24 @@ impl LineSplitter {
 
 #[cfg(test)]
 mod tests {
-    use super::LineSplitter;
+    use futures_util::stream::{self, Stream, StreamExt};
+
+    use super::*;
+
+    fn body(pieces: impl Stream<Item = Vec<u8>> + Send + 'static) -> Body {
+        let body = reqwest::Body::wrap_stream(pieces.map(Ok::<_, std::io::Error>));
+        Body::new(axum::http::Response::new(body).into(), usize::MAX)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_answer_is_read_as_far_as_it_is_small_and_quick() {
+        assert_eq!(body(stream::iter([b"a".to_vec(), b"b".to_vec()])).drain().await, b"ab");
+        let endless = body(stream::repeat(vec![0; 1024]));
+        assert_eq!(endless.drain().await.len(), DRAINED_BYTES);
+        let started = tokio::time::Instant::now();
+        assert_eq!(body(stream::iter([b"a".to_vec()]).chain(stream::pending())).drain().await, b"a");
+        assert_eq!(started.elapsed(), DRAIN_TIME);
+    }
 
     const STREAM: &[u8] = b"event: a\r\ndata: 1\n\n\nlast";
 

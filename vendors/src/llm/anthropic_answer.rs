@@ -137,14 +137,13 @@ struct Started {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Delta {
-    TextDelta {
-        text: String,
-    },
-    InputJsonDelta {
-        partial_json: String,
-    },
+    #[serde(rename = "text_delta")]
+    Text { text: String },
+    #[serde(rename = "input_json_delta")]
+    Input { partial_json: String },
+    /// Thoughts and their signatures, and what a later version may add.
     #[serde(other)]
     Other,
 }
@@ -164,13 +163,13 @@ impl Events for Streamed {
                 return Ok(Piece::Call);
             }
             Event::ContentBlockStart { content_block: Block::Text { text } }
-            | Event::ContentBlockDelta { delta: Delta::TextDelta { text } } => {
+            | Event::ContentBlockDelta { delta: Delta::Text { text } } => {
                 if !text.is_empty() {
                     answer.text.push_str(&text);
                     return Ok(Piece::Text(text));
                 }
             }
-            Event::ContentBlockDelta { delta: Delta::InputJsonDelta { partial_json } } => {
+            Event::ContentBlockDelta { delta: Delta::Input { partial_json } } => {
                 // Without an open call it belongs to a tool that the vendor runs itself.
                 if let Some(call) = &mut self.open_call {
                     call.json.push_str(&partial_json);

@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Request, Response, Url};
 use secrecy::SecretString;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
+use super::calls::identify;
 use super::wire::{Answer, Path, Piece, StreamDecoder, Wire};
 use super::{ChatRequest, DeltaSink};
 use crate::http::{Body, LineSplitter, VendorError, parse_retry_after};
@@ -115,6 +116,7 @@ impl Attempt<'_> {
             }
         }
         progress.whole = true;
+        identify(&mut progress.answer.tool_calls, self.number);
         progress.answer.check()
     }
 
@@ -173,7 +175,7 @@ impl Attempt<'_> {
             while let Some(line) = lines.next_line() {
                 if self.read_line(&mut *decoder, line, deltas, &mut patience, progress).await? {
                     // Nothing depends on how this goes.
-                    let _ = tokio::time::timeout(BODY_END_TIME, body.chunk()).await;
+                    let _ = timeout(BODY_END_TIME, body.chunk()).await;
                     return Ok(());
                 }
             }
@@ -219,7 +221,7 @@ impl Attempt<'_> {
 /// trickle of events without words hold a caller on the line.
 struct Patience {
     started: Instant,
-    deadline: Instant,
+    since: Instant,
     limit: Duration,
     stall_timeout: Duration,
     exceeded: fn(Duration) -> VendorError,
@@ -227,24 +229,25 @@ struct Patience {
 
 impl Patience {
     fn new(attempt: &Attempt<'_>) -> Self {
-        let (started, limit) = (Instant::now(), attempt.first_token_timeout);
+        let started = Instant::now();
         Self {
             started,
-            deadline: started + limit,
-            limit,
+            since: started,
+            limit: attempt.first_token_timeout,
             stall_timeout: attempt.stall_timeout,
             exceeded: VendorError::no_first_token,
         }
     }
 
     fn renew(&mut self) {
+        self.since = Instant::now();
         self.limit = self.stall_timeout;
-        self.deadline = Instant::now() + self.limit;
         self.exceeded = VendorError::stalled;
     }
 
     async fn wait<T>(&self, event: impl Future<Output = T>) -> Result<T, VendorError> {
-        timeout_at(self.deadline, event).await.map_err(|_| (self.exceeded)(self.limit))
+        let left = self.limit.saturating_sub(self.since.elapsed());
+        timeout(left, event).await.map_err(|_| (self.exceeded)(self.limit))
     }
 }
 

@@ -13,23 +13,32 @@ pub(super) const CALLS_PER_REPLY: usize = 64;
 /// Marks an id that the vendor never gave.
 const MADE_UP: &str = "unnamed_call_";
 
-/// Adds a call to the answer. A call without an id of its own gets one from its place in the reply, so that
-/// the same answer always reads the same.
+/// Adds a call to the answer; its id may be empty.
 ///
 /// # Errors
 /// When the call has no name, or there are too many.
-pub(super) fn add_call(answer: &mut Answer, mut call: ToolCall) -> Result<(), VendorError> {
+pub(super) fn add_call(answer: &mut Answer, call: ToolCall) -> Result<(), VendorError> {
     if call.name.is_empty() {
         return Err(VendorError::garbage("a tool call without a name"));
     }
     if answer.tool_calls.len() >= CALLS_PER_REPLY {
         return Err(VendorError::garbage("too many tool calls"));
     }
-    if call.id.is_empty() || answer.tool_calls.iter().any(|other| other.id == call.id) {
-        call.id = format!("{MADE_UP}{}", answer.tool_calls.len());
-    }
     answer.tool_calls.push(call);
     Ok(())
+}
+
+/// Gives an id to every call that came without one of its own. It is made of the attempt and the place in
+/// the reply: the same answer always reads the same, and the calls of a turn's later replies, which a vendor
+/// gets to see together, have other ids.
+pub(super) fn identify(calls: &mut [ToolCall], attempt: u32) {
+    for place in 0..calls.len() {
+        let (before, rest) = calls.split_at_mut(place);
+        let call = &mut rest[0];
+        if call.id.is_empty() || before.iter().any(|other| other.id == call.id) {
+            call.id = format!("{MADE_UP}{attempt}_{place}");
+        }
+    }
 }
 
 /// Whether the vendor that made this call gave it no id.
@@ -84,13 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn missing_and_repeated_ids_are_replaced_by_the_place_in_the_reply() {
+    fn missing_and_repeated_ids_are_replaced_by_the_attempt_and_the_place_in_its_reply() {
         let mut answer = Answer::default();
         for id in ["c1", "", "c1"] {
             add(&mut answer, id).unwrap();
         }
+        identify(&mut answer.tool_calls, 3);
         let ids: Vec<_> = answer.tool_calls.iter().map(|call| call.id.as_str()).collect();
-        assert_eq!(ids, ["c1", "unnamed_call_1", "unnamed_call_2"]);
+        assert_eq!(ids, ["c1", "unnamed_call_3_1", "unnamed_call_3_2"]);
         assert!(is_made_up(ids[1]) && !is_made_up(ids[0]));
     }
 

@@ -95,9 +95,8 @@ fn a_whole_answer_is_read() {
         )
         .unwrap();
     assert_eq!(answer.text, "One moment");
-    let close =
-        ToolCall { id: "unnamed_call_1".into(), name: "close".into(), arguments: json!({}), signature: None };
-    assert_eq!(answer.tool_calls, [call("unnamed_call_0", Some("gemini:c2ln")), close]);
+    let close = ToolCall { id: String::new(), name: "close".into(), arguments: json!({}), signature: None };
+    assert_eq!(answer.tool_calls, [call("", Some("gemini:c2ln")), close]);
     assert_eq!(answer.usage, Some(Usage { tokens_in: 5, tokens_out: 43, estimated: false }));
 }
 

@@ -56,6 +56,7 @@ pub struct AttemptReport {
     pub latency: Duration,
     /// From the start to the first text or tool call; `None` when the reply did not stream or nothing came.
     pub first_token: Option<Duration>,
-    /// Zero when nothing was metered; estimated when a stream broke after tokens had come.
+    /// Zero when nothing was metered; estimated when a stream broke after tokens had come, and when the
+    /// vendor did not tell.
     pub usage: Usage,
 }

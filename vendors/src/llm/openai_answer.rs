@@ -193,9 +193,11 @@ impl Completion {
             None => self.calls.iter().rposition(|call| call.id == id || call.id.is_empty())?,
         };
         let call = &self.calls[place];
-        let other_id = !id.is_empty() && !call.id.is_empty() && id != call.id;
-        let second_name = !name.is_empty() && !call.name.is_empty();
-        let nameable = id.is_empty() && (call.id.is_empty() || index.is_none());
-        (!other_id && !(second_name && nameable)).then_some(place)
+        let same_id = !id.is_empty() && id == call.id;
+        let other_id = !id.is_empty() && !call.id.is_empty() && !same_id;
+        let second_name = !name.is_empty() && !call.name.is_empty() && !same_id;
+        // Where index and id are known already, a server may repeat the name.
+        let begins = other_id || (second_name && (index.is_none() || call.id.is_empty()));
+        (!begins).then_some(place)
     }
 }

@@ -140,3 +140,11 @@ async fn a_web_page_is_retried_and_then_left_to_the_fallback() {
         assert_eq!(reports.story(), [("openai", "garbage"), ("openai", "garbage"), ("anthropic", "ok")]);
     }
 }
+
+#[tokio::test]
+async fn calls_without_ids_get_them_from_the_attempt() {
+    let call = r#"{"choices":[{"message":{"tool_calls":[{"function":{"name":"lookup","arguments":"{"}}]}}]}"#;
+    let (result, _) = ask(|| call.into_response(), false).await;
+    let calls = result.unwrap().reply.tool_calls;
+    assert_eq!((&*calls[0].id, &calls[0].arguments), ("unnamed_call_1_0", &serde_json::json!("{")));
+}
