@@ -61,12 +61,12 @@ pub async fn run() -> Result<VendorLayer> {
     )
     .await?;
     let rushed = Instant::now();
-    listen(&vendors, RUSHED_TOKENS, |_, _| Ok(()), started).await?;
+    listen(&vendors, RUSHED_TOKENS, |_, _| anyhow::Ok(()), started).await?;
     Ok(VendorLayer { latency, tokens_per_second: RUSHED_TOKENS as f64 / rushed.elapsed().as_secs_f64() })
 }
 
 /// One streamed reply; `heard` gets the times of each token, in nanoseconds after `started`.
-async fn listen<E: std::error::Error + Send + Sync + 'static>(
+async fn listen<E: Into<anyhow::Error>>(
     vendors: &LlmVendors,
     tokens: u64,
     mut heard: impl FnMut(u64, u64) -> Result<(), E>,
@@ -92,7 +92,7 @@ async fn listen<E: std::error::Error + Send + Sync + 'static>(
         while let Some(delta) = deltas.recv().await {
             let at = nanos(started);
             for stamp in delta.text.split_whitespace() {
-                heard(stamp.parse().context("a token without a time")?, at)?;
+                heard(stamp.parse().context("a token without a time")?, at).map_err(Into::into)?;
                 count += 1;
             }
         }

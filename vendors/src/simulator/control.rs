@@ -15,6 +15,7 @@ use super::vendor_name::VendorName;
 
 const MAX_LATENCY_MS: u64 = 600_000;
 const MAX_RETRY_AFTER_SECONDS: u64 = 86_400;
+const MAX_ANSWERS_BEFORE: u64 = 1_000_000;
 
 /// A vendor's behaviour. `PUT` takes any of these fields and keeps the others, as in
 /// `{"failure_rate": 1, "status": 429, "retry_after": 7}` or `{"mode": "stall_midway"}`.
@@ -30,6 +31,8 @@ pub struct Control {
     /// Seconds, sent as `Retry-After` with every failure; `None` (JSON `null`) sends none. Google says it in the
     /// body of a 429 or 503 (`RetryInfo`) and nowhere else, as the real one does.
     pub retry_after: Option<u64>,
+    /// Requests that are answered as in mode `normal`, with no failure, before the rest of this holds; counts down.
+    pub answers_before: u64,
 }
 
 /// How answers look. Every mode but `normal` holds for every well-formed request, whatever the failure rate.
@@ -85,17 +88,45 @@ impl Mode {
 impl Control {
     /// The vendors of the real wire formats answer every request.
     pub(super) const fn steady() -> Self {
-        Self { failure_rate: 0.0, status: 500, latency_ms: 0, mode: Mode::Normal, retry_after: None }
+        Self {
+            failure_rate: 0.0,
+            status: 500,
+            latency_ms: 0,
+            mode: Mode::Normal,
+            retry_after: None,
+            answers_before: 0,
+        }
     }
 
     /// VendorA fails one request in ten.
     pub const fn vendor_a() -> Self {
-        Self { failure_rate: 0.1, status: 500, latency_ms: 0, mode: Mode::Normal, retry_after: None }
+        Self {
+            failure_rate: 0.1,
+            status: 500,
+            latency_ms: 0,
+            mode: Mode::Normal,
+            retry_after: None,
+            answers_before: 0,
+        }
     }
 
     /// VendorB is too busy for one request in ten.
     pub const fn vendor_b() -> Self {
-        Self { failure_rate: 0.1, status: 429, latency_ms: 0, mode: Mode::Normal, retry_after: Some(1) }
+        Self {
+            failure_rate: 0.1,
+            status: 429,
+            latency_ms: 0,
+            mode: Mode::Normal,
+            retry_after: Some(1),
+            answers_before: 0,
+        }
+    }
+
+    /// What holds for the next request.
+    pub(super) fn next(&mut self) -> Self {
+        let Some(left) = self.answers_before.checked_sub(1) else { return *self };
+        self.answers_before = left;
+        Self { failure_rate: 0.0, mode: Mode::Normal, ..*self }
     }
 
     /// The control with the given fields changed; all mistakes at once.
@@ -130,10 +161,11 @@ impl Control {
             }
             "retry_after" if value.is_null() => self.retry_after = None,
             "retry_after" => self.retry_after = Some(whole(value, MAX_RETRY_AFTER_SECONDS)?),
+            "answers_before" => self.answers_before = whole(value, MAX_ANSWERS_BEFORE)?,
             _ => {
-                return Err(
-                    "unknown field; known are failure_rate, status, latency_ms, mode, retry_after".to_owned()
-                );
+                return Err("unknown field; known are failure_rate, status, latency_ms, mode, retry_after, \
+                            answers_before"
+                    .to_owned());
             }
         }
         Ok(())

@@ -210,7 +210,7 @@ fn decide<'a, F: Format>(
     let mut state = simulator.state();
     let vendor = &mut state.vendors[F::VENDOR];
     vendor.requests += 1;
-    let (control, index) = (vendor.control, vendor.requests);
+    let (control, index) = (vendor.control.next(), vendor.requests);
     // Drawn for every request, so that a change of the control does not shift the lots of later ones.
     let lot: f64 = vendor.failures.random();
     let verdict = match asked {
