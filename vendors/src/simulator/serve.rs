@@ -44,7 +44,9 @@ pub(super) trait Format: Sized + Send + 'static {
     /// When the request is not in this format, or breaks the vendor's rules.
     fn read<'a>(received: &Received<'a>) -> Result<(Self, Asked<'a>), Refusal>;
 
-    fn stream_content_type(&self) -> &'static str;
+    fn stream_content_type(&self) -> &'static str {
+        "text/event-stream"
+    }
 
     fn whole(&self, reply: &Reply<'_>) -> Bytes;
 

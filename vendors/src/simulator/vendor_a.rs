@@ -35,10 +35,6 @@ pub(super) struct Format;
 impl serve::Format for Format {
     const VENDOR: VendorName = VendorName::A;
 
-    fn stream_content_type(&self) -> &'static str {
-        "text/event-stream"
-    }
-
     fn has_model(name: &str) -> bool {
         name.starts_with("vendor-a")
     }

@@ -76,14 +76,9 @@ impl serve::Format for Format {
         });
         let message = Message { speaker: "bot", content: text.into_iter().chain(calls).collect() };
         let mut bytes = Vec::with_capacity(512);
-        write_json(
-            &mut bytes,
-            &Answer {
-                request_id: format!("b-{:016x}", reply.id),
-                result: Outcome { finish_reason: finish_reason(reply), message },
-                metering: metering(reply),
-            },
-        );
+        let request_id = format!("b-{:016x}", reply.id);
+        let result = Outcome { finish_reason: finish_reason(reply), message };
+        write_json(&mut bytes, &Answer { request_id, result, metering: metering(reply) });
         bytes.into()
     }
 
@@ -227,13 +222,13 @@ fn turns(entry: Entry<'_>) -> Vec<Turn<'_>> {
         }
         Speaker::Function => {
             let results = entry.content.into_iter().filter(|part| part.kind == Kind::FunctionResult);
-            let turns = results.map(|part| Turn::ToolResult {
+            let results = results.map(|part| Turn::ToolResult {
                 call_id: part.call_id,
                 tool: part.function_name,
                 text: part.output,
                 failed: part.is_error,
             });
-            turns.collect()
+            results.collect()
         }
     }
 }

@@ -131,10 +131,6 @@ impl<D: Dialect> serve::Format for Format<D> {
         Ok((Self { include_usage, dialect: PhantomData }, asked))
     }
 
-    fn stream_content_type(&self) -> &'static str {
-        "text/event-stream"
-    }
-
     fn whole(&self, reply: &Reply<'_>) -> Bytes {
         reply::whole::<D>(reply)
     }
