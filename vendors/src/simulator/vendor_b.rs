@@ -31,13 +31,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::conversation::{Conversation, PastCall, Turn};
-use super::serve::{self, Asked, Received, Refusal, Reply, write_json};
+use super::format::{self, Asked, Received, Refusal, Reply, write_json};
 use super::sse::thirds;
 use super::vendor_name::VendorName;
 
 pub(super) struct Format;
 
-impl serve::Format for Format {
+impl format::Format for Format {
     const VENDOR: VendorName = VendorName::B;
 
     fn stream_content_type(&self) -> &'static str {
@@ -101,7 +101,7 @@ impl serve::Format for Format {
     }
 
     fn stream_error(&self) -> Bytes {
-        format!("{}\n", json!({"failure": {"reason": serve::TOLD_TO_FAIL}})).into()
+        format!("{}\n", json!({"failure": {"reason": format::TOLD_TO_FAIL}})).into()
     }
 
     fn error(status: StatusCode, message: &str, _retry_after: Option<u64>) -> Bytes {
