@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::control::{ControlError, vendor};
-use super::serve::write_json;
+use super::format::write_json;
 use super::vendor_name::{PerVendor, VendorName};
 use super::{Mode, Simulator};
 

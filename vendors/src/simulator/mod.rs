@@ -28,6 +28,7 @@
 pub mod anthropic;
 mod control;
 mod conversation;
+mod format;
 pub mod google;
 mod invoices;
 mod log;

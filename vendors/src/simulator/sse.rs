@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::serve::write_json;
+use super::format::write_json;
 
 /// An event with a name.
 pub(super) fn event(name: &str, data: &impl Serialize) -> Bytes {

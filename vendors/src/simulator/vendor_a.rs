@@ -26,18 +26,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::conversation::{Conversation, PastCall, Turn};
-use super::serve::{self, Asked, Received, Refusal, Reply, write_json};
+use super::format::{self, Asked, Received, Refusal, Reply, write_json};
 use super::sse::event;
 use super::vendor_name::VendorName;
 
 pub(super) struct Format;
 
-impl serve::Format for Format {
+impl format::Format for Format {
     const VENDOR: VendorName = VendorName::A;
-
-    fn stream_content_type(&self) -> &'static str {
-        "text/event-stream"
-    }
 
     fn has_model(name: &str) -> bool {
         name.starts_with("vendor-a")
@@ -87,7 +83,7 @@ impl serve::Format for Format {
     }
 
     fn stream_error(&self) -> Bytes {
-        event("error", &json!({"code": "failed", "message": serve::TOLD_TO_FAIL}))
+        event("error", &json!({"code": "failed", "message": format::TOLD_TO_FAIL}))
     }
 
     fn error(status: StatusCode, message: &str, _retry_after: Option<u64>) -> Bytes {

@@ -31,13 +31,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::conversation::{Conversation, PastCall, Turn};
-use super::serve::{self, Asked, Received, Refusal, Reply, write_json};
+use super::format::{self, Asked, Received, Refusal, Reply, write_json};
 use super::sse::thirds;
 use super::vendor_name::VendorName;
 
 pub(super) struct Format;
 
-impl serve::Format for Format {
+impl format::Format for Format {
     const VENDOR: VendorName = VendorName::B;
 
     fn stream_content_type(&self) -> &'static str {
@@ -76,14 +76,9 @@ impl serve::Format for Format {
         });
         let message = Message { speaker: "bot", content: text.into_iter().chain(calls).collect() };
         let mut bytes = Vec::with_capacity(512);
-        write_json(
-            &mut bytes,
-            &Answer {
-                request_id: format!("b-{:016x}", reply.id),
-                result: Outcome { finish_reason: finish_reason(reply), message },
-                metering: metering(reply),
-            },
-        );
+        let request_id = format!("b-{:016x}", reply.id);
+        let result = Outcome { finish_reason: finish_reason(reply), message };
+        write_json(&mut bytes, &Answer { request_id, result, metering: metering(reply) });
         bytes.into()
     }
 
@@ -106,7 +101,7 @@ impl serve::Format for Format {
     }
 
     fn stream_error(&self) -> Bytes {
-        format!("{}\n", json!({"failure": {"reason": serve::TOLD_TO_FAIL}})).into()
+        format!("{}\n", json!({"failure": {"reason": format::TOLD_TO_FAIL}})).into()
     }
 
     fn error(status: StatusCode, message: &str, _retry_after: Option<u64>) -> Bytes {
@@ -227,13 +222,13 @@ fn turns(entry: Entry<'_>) -> Vec<Turn<'_>> {
         }
         Speaker::Function => {
             let results = entry.content.into_iter().filter(|part| part.kind == Kind::FunctionResult);
-            let turns = results.map(|part| Turn::ToolResult {
+            let results = results.map(|part| Turn::ToolResult {
                 call_id: part.call_id,
                 tool: part.function_name,
                 text: part.output,
                 failed: part.is_error,
             });
-            turns.collect()
+            results.collect()
         }
     }
 }

@@ -26,7 +26,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Simulator;
-use super::serve::{self, Asked, Received, Refusal, Reply};
+use super::format::{self, Asked, Received, Refusal, Reply};
+use super::serve::{models, serve};
 use super::sse;
 use super::vendor_name::VendorName;
 
@@ -34,13 +35,13 @@ const MODEL: &str = "claude-simulated";
 
 pub(super) fn routes() -> Router<Arc<Simulator>> {
     Router::new()
-        .route("/anthropic/v1/messages", post(serve::serve::<Format>))
-        .route("/anthropic/v1/models", get(serve::models::<Format>))
+        .route("/anthropic/v1/messages", post(serve::<Format>))
+        .route("/anthropic/v1/models", get(models::<Format>))
 }
 
 struct Format;
 
-impl serve::Format for Format {
+impl format::Format for Format {
     const VENDOR: VendorName = VendorName::Anthropic;
 
     fn has_key(received: &Received<'_>) -> bool {
@@ -75,7 +76,7 @@ impl serve::Format for Format {
         sse::event(
             "error",
             &json!({"type": "error", "error": {"type": "overloaded_error",
-            "message": serve::TOLD_TO_FAIL}}),
+            "message": format::TOLD_TO_FAIL}}),
         )
     }
 
@@ -96,7 +97,7 @@ impl serve::Format for Format {
     }
 }
 
-impl serve::Catalogue for Format {
+impl format::Catalogue for Format {
     fn models() -> Value {
         let model = json!({"type": "model", "id": MODEL, "display_name": "Simulated",
             "created_at": "1970-01-01T00:00:00Z"});

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::super::conversation::{Conversation, PastCall, Turn};
-use super::super::serve::{Asked, Refusal};
+use super::super::format::{Asked, Refusal};
 
 pub(super) fn read(body: &[u8]) -> Result<Asked<'static>, Refusal> {
     let request: Request = serde_json::from_slice(body)?;

@@ -30,14 +30,15 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Simulator;
-use super::serve::{self, Asked, Received, Refusal, Reply};
+use super::format::{self, Asked, Received, Refusal, Reply};
+use super::serve::{models, serve};
 use super::sse;
 use super::vendor_name::VendorName;
 
 pub(super) fn routes() -> Router<Arc<Simulator>> {
     let version = Router::new()
-        .route("/models/{model_and_method}", post(serve::serve::<Format>))
-        .route("/models", get(serve::models::<Format>));
+        .route("/models/{model_and_method}", post(serve::<Format>))
+        .route("/models", get(models::<Format>));
     Router::new().nest("/google/v1", version.clone()).nest("/google/v1beta", version)
 }
 
@@ -47,7 +48,7 @@ enum Format {
     Array,
 }
 
-impl serve::Format for Format {
+impl format::Format for Format {
     const VENDOR: VendorName = VendorName::Google;
     const KEYLESS: StatusCode = StatusCode::FORBIDDEN;
     const RETRY_AFTER_HEADER: bool = false;
@@ -96,7 +97,7 @@ impl serve::Format for Format {
     }
 
     fn stream_error(&self) -> Bytes {
-        let error = error(StatusCode::SERVICE_UNAVAILABLE, serve::TOLD_TO_FAIL, None);
+        let error = error(StatusCode::SERVICE_UNAVAILABLE, format::TOLD_TO_FAIL, None);
         match self {
             Self::Events => sse::data(&error),
             Self::Array => format!(",\r\n{error}]").into(),
@@ -108,7 +109,7 @@ impl serve::Format for Format {
     }
 }
 
-impl serve::Catalogue for Format {
+impl format::Catalogue for Format {
     fn models() -> Value {
         let methods = ["generateContent", "streamGenerateContent"];
         json!({"models": [{"name": "models/gemini-simulated", "supportedGenerationMethods": methods}]})

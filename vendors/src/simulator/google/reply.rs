@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::serve::Reply;
+use super::super::format::Reply;
 use super::signature;
 
 pub(super) fn whole(reply: &Reply<'_>) -> Value {

@@ -5,7 +5,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::super::conversation::{Conversation, PastCall, Turn};
-use super::super::serve::{Asked, Refusal};
+use super::super::format::{Asked, Refusal};
 use super::signature;
 use super::tools::{self, Tool};
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::super::serve::Refusal;
+use super::super::format::Refusal;
 
 /// What a schema in `parameters` is made of.
 const SCHEMA_WORDS: [&str; 22] = [

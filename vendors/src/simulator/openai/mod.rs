@@ -29,7 +29,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Simulator;
-use super::serve::{self, Asked, Received, Refusal, Reply};
+use super::format::{self, Asked, Received, Refusal, Reply};
+use super::serve::{models, serve};
 use super::sse;
 use super::vendor_name::VendorName;
 
@@ -43,8 +44,8 @@ pub(super) fn routes() -> Router<Arc<Simulator>> {
 
 fn vendor<D: Dialect>() -> Router<Arc<Simulator>> {
     Router::new()
-        .route("/chat/completions", post(serve::serve::<Format<D>>))
-        .route("/models", get(serve::models::<Format<D>>))
+        .route("/chat/completions", post(serve::<Format<D>>))
+        .route("/models", get(models::<Format<D>>))
 }
 
 /// What the vendors of this format do each in their own way.
@@ -115,7 +116,7 @@ struct Format<D> {
     dialect: PhantomData<fn() -> D>,
 }
 
-impl<D: Dialect> serve::Format for Format<D> {
+impl<D: Dialect> format::Format for Format<D> {
     const VENDOR: VendorName = D::VENDOR;
 
     fn has_key(received: &Received<'_>) -> bool {
@@ -131,10 +132,6 @@ impl<D: Dialect> serve::Format for Format<D> {
         Ok((Self { include_usage, dialect: PhantomData }, asked))
     }
 
-    fn stream_content_type(&self) -> &'static str {
-        "text/event-stream"
-    }
-
     fn whole(&self, reply: &Reply<'_>) -> Bytes {
         reply::whole::<D>(reply)
     }
@@ -144,7 +141,7 @@ impl<D: Dialect> serve::Format for Format<D> {
     }
 
     fn stream_error(&self) -> Bytes {
-        sse::data(&error(StatusCode::INTERNAL_SERVER_ERROR, serve::TOLD_TO_FAIL))
+        sse::data(&error(StatusCode::INTERNAL_SERVER_ERROR, format::TOLD_TO_FAIL))
     }
 
     fn error(status: StatusCode, message: &str, _retry_after: Option<u64>) -> Bytes {
@@ -152,7 +149,7 @@ impl<D: Dialect> serve::Format for Format<D> {
     }
 }
 
-impl<D: Dialect> serve::Catalogue for Format<D> {
+impl<D: Dialect> format::Catalogue for Format<D> {
     fn models() -> Value {
         let models =
             D::MODELS.map(|id| json!({"id": id, "object": "model", "created": 0, "owned_by": "simulator"}));

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::super::serve::Reply;
+use super::super::format::Reply;
 use super::super::sse::{self, thirds};
 use super::Dialect;
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::conversation::{Conversation, PastCall, Turn};
-use super::super::serve::{Asked, Refusal};
+use super::super::format::{Asked, Refusal};
 use super::Dialect;
 
 const CALL_ID_CHARACTERS: usize = 40;
