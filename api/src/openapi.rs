@@ -200,6 +200,7 @@ mod tests {
             "post /api/tenants",
             "get /api/tenants/me",
             "get /api/keys",
+            "get /api/models",
             "post /api/keys",
             "delete /api/keys/{id}",
             "get /api/agents",

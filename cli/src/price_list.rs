@@ -32,10 +32,8 @@ struct File {
 struct Entry {
     provider: String,
     model: Option<String>,
-    #[serde(with = "rust_decimal::serde::str")]
-    usd_per_million_in: Decimal,
-    #[serde(with = "rust_decimal::serde::str")]
-    usd_per_million_out: Decimal,
+    usd_per_million_in: String,
+    usd_per_million_out: String,
 }
 
 /// Reads the file at `path`.
@@ -51,13 +49,14 @@ fn parse(text: &str) -> Result<PriceList, String> {
     for entry in file.models {
         let Entry { provider, model, usd_per_million_in, usd_per_million_out } = entry;
         let what = format!("{provider}, {}", model.as_deref().unwrap_or("all models"));
-        if usd_per_million_in.is_sign_negative() || usd_per_million_out.is_sign_negative() {
-            return Err(format!("a negative price ({what})"));
-        }
         if prices.iter().any(|price| price.provider == provider && price.model == model) {
             return Err(format!("two prices for the same ({what})"));
         }
-        let (per_million_in, per_million_out) = (usd_per_million_in, usd_per_million_out);
+        let exact = |text: &str| {
+            let price = Decimal::from_str_exact(text).ok().filter(|price| !price.is_sign_negative());
+            price.ok_or_else(|| format!("{text:?} is no price ({what})"))
+        };
+        let (per_million_in, per_million_out) = (exact(&usd_per_million_in)?, exact(&usd_per_million_out)?);
         prices.push(Price { provider, model, per_million_in, per_million_out });
     }
     let digest = Sha256::digest(text.as_bytes());
@@ -94,10 +93,10 @@ mod tests {
     #[test]
     fn mistakes_are_told() {
         for (mistake, text) in [
-            ("negative", LIST.replace("8.00", "-8")),
+            ("\"-8\" is no price", LIST.replace("8.00", "-8")),
             ("two prices", LIST.replace("model = \"gpt-4.1\"", "")),
             ("unknown field", LIST.replace("usd_per_million_in = \"1\"", "per_million = \"1\"")),
-            ("expected", LIST.replace("\"8.00\"", "8.0")),
+            ("invalid type", LIST.replace("\"8.00\"", "8.0")),
         ] {
             let error = parse(&text).err().unwrap_or_default();
             assert!(error.contains(mistake), "{mistake}: {error}");

@@ -128,7 +128,7 @@ mod tests {
 
     fn body(pieces: impl Stream<Item = Vec<u8>> + Send + 'static) -> Body {
         let body = reqwest::Body::wrap_stream(pieces.map(Ok::<_, std::io::Error>));
-        Body::new(axum::http::Response::new(body).into(), usize::MAX)
+        Body::new(http::Response::new(body).into(), usize::MAX)
     }
 
     #[tokio::test(start_paused = true)]

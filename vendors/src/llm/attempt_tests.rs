@@ -49,7 +49,7 @@ async fn read(
         now: DateTime::UNIX_EPOCH,
     };
     let body = reqwest::Body::wrap_stream(body.map(Ok::<_, std::io::Error>));
-    let mut body = Body::new(axum::http::Response::new(body).into(), attempt.max_answer_bytes);
+    let mut body = Body::new(http::Response::new(body).into(), attempt.max_answer_bytes);
     let (deltas, _reader) = DeltaSink::channel(100);
     let (started, mut progress) = (Instant::now(), Progress::default());
     let result = attempt.read_stream(&mut body, &deltas, Patience::new(&attempt), &mut progress).await;

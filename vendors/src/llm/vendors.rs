@@ -275,7 +275,3 @@ fn measure(provider: &Arc<str>, report: &AttemptReport) {
     metrics::histogram!(ATTEMPT_DURATION_SECONDS, "vendor" => provider.clone(), "outcome" => outcome)
         .record(report.latency.as_secs_f64());
 }
-
-#[cfg(test)]
-#[path = "vendors_tests.rs"]
-mod tests;

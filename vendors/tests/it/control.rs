@@ -16,8 +16,7 @@ async fn the_vendors_start_as_the_contract_says() {
         simulator.request(Method::GET, "/_control/vendor_a", None).await,
         (StatusCode::OK, vendor_a())
     );
-    let vendor_b =
-        json!({"failure_rate": 0.1, "status": 429, "latency_ms": 0, "mode": "normal", "retry_after": 1, "answers_before": 0});
+    let vendor_b = json!({"failure_rate": 0.1, "status": 429, "latency_ms": 0, "mode": "normal", "retry_after": 1, "answers_before": 0});
     assert_eq!(simulator.request(Method::GET, "/_control/vendor_b", None).await, (StatusCode::OK, vendor_b));
 }
 
@@ -27,8 +26,7 @@ async fn changes_merge_and_a_reset_undoes_them() {
     let change = |changes| simulator.request(Method::PUT, "/_control/vendor_a", Some(changes));
     change(json!({"failure_rate": 1, "retry_after": 7})).await;
     let (status, shown) = change(json!({"mode": "slow_drip"})).await;
-    let merged =
-        json!({"failure_rate": 1.0, "status": 500, "latency_ms": 0, "mode": "slow_drip", "retry_after": 7, "answers_before": 0});
+    let merged = json!({"failure_rate": 1.0, "status": 500, "latency_ms": 0, "mode": "slow_drip", "retry_after": 7, "answers_before": 0});
     assert_eq!((status, shown), (StatusCode::OK, merged));
     assert_eq!(change(json!({"retry_after": null})).await.1["retry_after"], json!(null));
     assert_eq!(

@@ -6,6 +6,7 @@ mod raw;
 mod support;
 
 mod adapters;
+mod answers;
 mod cancel;
 mod control;
 mod determinism;

@@ -139,7 +139,7 @@ async fn every_vendor_lists_models_and_wants_a_key() {
 async fn all_share_the_controls_and_the_log() {
     let simulator = Simulator::start().await;
     for vendor in ALL {
-        let steady = json!({"failure_rate": 0.0, "status": 500, "latency_ms": 0, "mode": "normal", "retry_after": null});
+        let steady = json!({"failure_rate": 0.0, "status": 500, "latency_ms": 0, "mode": "normal", "retry_after": null, "answers_before": 0});
         let path = format!("/_control/{vendor}");
         assert_eq!(simulator.request(Method::GET, &path, None).await.1, steady);
         say(&simulator, vendor, "Hello", true).await;

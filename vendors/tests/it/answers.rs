@@ -1,3 +1,5 @@
+//! Answers that the simulators do not give, and what becomes of them in a chain of two vendors.
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{StatusCode, Uri};
@@ -6,26 +8,14 @@ use chrono::DateTime;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use super::*;
-use crate::llm::{ChatMessage, LlmVendorConfig};
-use crate::resilience::Backoff;
+use tokio_util::sync::CancellationToken;
+use vendors::llm::{
+    ChainFailed, ChatMessage, ChatRequest, Completed, DeltaSink, LlmConfig, LlmVendorConfig, LlmVendors,
+    LlmWire, Target, Usage,
+};
+use vendors::resilience::Backoff;
 
-#[derive(Default)]
-struct Reports(Vec<AttemptReport>);
-
-impl AttemptObserver for Reports {
-    async fn attempted(&mut self, report: AttemptReport) {
-        self.0.push(report);
-    }
-}
-
-impl Reports {
-    /// Each attempt's vendor and what came of it.
-    fn story(&self) -> Vec<(&str, &str)> {
-        let code = |report: &AttemptReport| report.error_code.map_or("ok", ErrorCode::as_str);
-        self.0.iter().map(|report| (report.provider.as_str(), code(report))).collect()
-    }
-}
+use crate::support::Reports;
 
 /// Asks vendors that all answer as told: first an OpenAI, retried once, then an Anthropic.
 async fn ask(
@@ -93,7 +83,7 @@ async fn a_whole_stream_without_usage_is_estimated() {
     let stream =
         "data: {\"choices\":[{\"delta\":{\"content\":\"Hi, you!\"},\"finish_reason\":\"stop\"}]}\n\n";
     let (result, reports) = ask(|| stream.into_response(), true).await;
-    assert_eq!(reports.story(), [("openai", "ok")]);
+    assert_eq!(reports.story(), [(1, "openai", "ok")]);
     assert_eq!(result.unwrap().reply.usage, Usage { tokens_in: 2, tokens_out: 2, estimated: true });
 }
 
@@ -104,7 +94,7 @@ async fn an_empty_answer_is_retried_then_left_to_the_fallback_and_billed() {
     let (result, reports) = ask(|| empty.into_response(), false).await;
     assert_eq!(
         reports.story(),
-        [("openai", "empty_answer"), ("openai", "empty_answer"), ("anthropic", "ok")]
+        [(1, "openai", "empty_answer"), (2, "openai", "empty_answer"), (3, "anthropic", "ok")]
     );
     assert_eq!(reports.0[0].usage, Usage { tokens_in: 7, tokens_out: 1, estimated: false });
     assert_eq!(result.unwrap().reply.text, "Here I am.");
@@ -114,7 +104,7 @@ async fn an_empty_answer_is_retried_then_left_to_the_fallback_and_billed() {
 async fn a_refused_answer_goes_to_the_fallback_at_once() {
     let refused = r#"{"choices":[{"message":{"content":null},"finish_reason":"content_filter"}]}"#;
     let (_, reports) = ask(|| refused.into_response(), false).await;
-    assert_eq!(reports.story(), [("openai", "refused"), ("anthropic", "ok")]);
+    assert_eq!(reports.story(), [(1, "openai", "refused"), (2, "anthropic", "ok")]);
 }
 
 #[tokio::test]
@@ -127,7 +117,7 @@ async fn what_a_person_must_mend_goes_to_the_fallback_at_once() {
         (StatusCode::TOO_MANY_REQUESTS, quota, "quota_spent"),
     ] {
         let (result, reports) = ask(move || (status, body).into_response(), true).await;
-        assert_eq!(reports.story(), [("openai", code), ("anthropic", "ok")]);
+        assert_eq!(reports.story(), [(1, "openai", code), (2, "anthropic", "ok")]);
         assert!(!reports.0[0].error.as_deref().unwrap_or_default().contains("4111"));
         assert!(result.is_ok());
     }
@@ -137,7 +127,10 @@ async fn what_a_person_must_mend_goes_to_the_fallback_at_once() {
 async fn a_web_page_is_retried_and_then_left_to_the_fallback() {
     for streaming in [false, true] {
         let (_, reports) = ask(|| "<!DOCTYPE html>\n<html></html>\n".into_response(), streaming).await;
-        assert_eq!(reports.story(), [("openai", "garbage"), ("openai", "garbage"), ("anthropic", "ok")]);
+        assert_eq!(
+            reports.story(),
+            [(1, "openai", "garbage"), (2, "openai", "garbage"), (3, "anthropic", "ok")]
+        );
     }
 }
 
