@@ -61,6 +61,7 @@ impl Story {
             greeting: None,
             is_active: true,
             metadata: serde_json::Map::new(),
+            calendar: None,
         }
     }
 

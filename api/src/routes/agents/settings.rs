@@ -183,6 +183,7 @@ fn defaults(providers: &[Provider]) -> AgentSettings {
         greeting: None,
         is_active: true,
         metadata: Map::new(),
+        calendar: None,
     }
 }
 
