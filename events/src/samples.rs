@@ -11,8 +11,8 @@ use crate::session::*;
 use crate::system::DeliveryParked;
 use crate::tenant::{KeyCreated, KeyRevoked, Role, TenantCreated};
 use crate::{
-    AgentId, Aggregate, Cause, CorrelationId, CustomerKeyId, Event, EventId, Lane, MessageId, Origin, Payload, Sealed,
-    SessionId, TenantId,
+    AgentId, Aggregate, Cause, CorrelationId, CustomerKeyId, Event, EventId, Lane, MessageId, Origin,
+    Payload, Sealed, SessionId, TenantId,
 };
 
 fn id(number: u128) -> Uuid {
