@@ -2,12 +2,15 @@
 //!
 //! A tool may run twice when a worker dies in between; its first result counts.
 
+mod book_appointment;
+mod calendar;
+mod check_availability;
 mod invoice_lookup;
 
 use std::sync::Arc;
 
 use events::session::{ToolCompleted, ToolRequested, ToolStatus};
-use events::{Cause, Event, EventId, Payload, TenantId};
+use events::{Cause, Event, EventId, Payload};
 use nats::consume::{self, Delivery};
 use nats::topology::TOOLS;
 use nats::{Expect, Failure, Handler};
@@ -30,22 +33,31 @@ enum ToolError {
 }
 
 /// The names of all tools there are.
-pub const NAMES: [&str; 1] = [invoice_lookup::NAME];
+pub const NAMES: [&str; 3] = [invoice_lookup::NAME, check_availability::NAME, book_appointment::NAME];
 
 /// What the model is told of the tools `enabled` for its agent.
 pub(crate) fn specs(enabled: &[String]) -> Vec<ToolSpec> {
-    enabled.iter().filter(|name| *name == invoice_lookup::NAME).map(|_| invoice_lookup::spec()).collect()
+    let spec = |name: &String| match name.as_str() {
+        invoice_lookup::NAME => Some(invoice_lookup::spec()),
+        check_availability::NAME => Some(check_availability::spec()),
+        book_appointment::NAME => Some(book_appointment::spec()),
+        _ => None,
+    };
+    enabled.iter().filter_map(spec).collect()
 }
 
 async fn run_tool(
     workers: &Workers,
-    tenant_id: TenantId,
-    name: &str,
+    event: &Event,
+    requested: &ToolRequested,
     arguments: &Value,
 ) -> Result<Value, ToolError> {
-    match name {
+    let (tenant_id, agent_id) = (event.envelope.aggregate.tenant_id, requested.agent_id);
+    match requested.name.as_str() {
         invoice_lookup::NAME => invoice_lookup::run(workers, tenant_id, arguments).await,
-        _ => Err(ToolError::Refused(format!("there is no tool {name:?}"))),
+        check_availability::NAME => check_availability::run(workers, tenant_id, agent_id, arguments).await,
+        book_appointment::NAME => book_appointment::run(workers, event, requested, arguments).await,
+        name => Err(ToolError::Refused(format!("there is no tool {name:?}"))),
     }
 }
 
@@ -71,7 +83,7 @@ impl Handler for Tools {
         let arguments = opened.unwrap_or_else(|| "null".to_owned());
         let started = Instant::now();
         let result = match serde_json::from_str(&arguments) {
-            Ok(parsed) => run_tool(&self.workers, tenant_id, &requested.name, &parsed).await,
+            Ok(parsed) => run_tool(&self.workers, event, requested, &parsed).await,
             Err(error) => Err(ToolError::Refused(format!("the arguments are not JSON: {error}"))),
         };
         let (status, result) = match result {
