@@ -15,10 +15,17 @@ use nats::live::Hear;
 use nats::{Expect, LiveMessage};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{World, truth};
+use tests::{World, eventually, truth};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const CALLERS: usize = 100;
+/// Several processes share a small Postgres.
+const FEW_CONNECTIONS: [(&str, &str); 1] = [("DATABASE_MAX_CONNECTIONS", "5")];
+
+/// A result, or the error that the model is told.
+type Answer = Result<Value, String>;
 
 /// A tool call of one caller in a session of their own.
 struct Call<'a> {
@@ -35,7 +42,7 @@ impl<'a> Call<'a> {
         Self { system, tenant_id, agent_id, tool_call_id: ToolCallId::new(), caller }
     }
 
-    async fn book(&self, starts_at: DateTime<Utc>) -> Result<Value, String> {
+    async fn book(&self, starts_at: DateTime<Utc>) -> Answer {
         let arguments = json!({ "start": starts_at, "name": self.caller, "phone": "+1 555 0100" });
         self.run("book_appointment", &arguments).await
     }
@@ -45,11 +52,11 @@ impl<'a> Call<'a> {
         answer["slots"].as_array().unwrap().iter().map(|slot| slot.as_str().unwrap().to_owned()).collect()
     }
 
-    /// Asks the worker for it and waits for what it says; an error is what the model is told.
-    async fn run(&self, name: &str, arguments: &Value) -> Result<Value, String> {
+    /// Asks the worker for it and waits for what it says.
+    async fn run(&self, name: &str, arguments: &Value) -> Answer {
         let System { nats, keyring, clock, .. } = self.system;
         let (job_id, id) = (JobId::new(), EventId::new());
-        let key_id = keyring.customer_key(self.tenant_id, &self.caller).await.unwrap();
+        let key_id = keyring.customer_key(self.tenant_id, "family").await.unwrap();
         let requested = ToolRequested {
             turn_id: TurnId::new(),
             job_id,
@@ -112,16 +119,59 @@ async fn booked(system: &System, (tenant_id, agent_id): (TenantId, AgentId)) -> 
     booked
 }
 
+/// Workers and projections.
+struct Hands {
+    end: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Hands {
+    async fn stop(self) {
+        self.end.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// The answers to `asked`, by several workers, none of which begins before everything is asked, so that they meet.
+async fn all_at_once(
+    world: &World,
+    system: &System,
+    asked: impl Iterator<Item = impl Future<Output = Answer>>,
+) -> (Vec<Answer>, Hands) {
+    let asked: Vec<_> = asked.collect();
+    let wanted = system.nats.log.last_of_partition(0).await.unwrap() + asked.len() as u64;
+    let working = async {
+        let mut workers = Vec::new();
+        for roles in ["tools,projections", "tools", "tools", "tools", "tools", "tools"] {
+            workers.push((world.connect().await, roles.parse().unwrap()));
+        }
+        eventually("everything is asked", LIMIT, async || {
+            let last = system.nats.log.last_of_partition(0).await.ok()?;
+            (last >= wanted).then_some(())
+        })
+        .await;
+        let hands = Hands { end: CancellationToken::new(), tasks: TaskTracker::new() };
+        for (worker, roles) in workers {
+            let end = hands.end.clone();
+            hands.tasks.spawn(async move { worker.run(&roles, None, end).await });
+        }
+        hands
+    };
+    tokio::join!(join_all(asked), working)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_callers_who_want_one_time_get_it_once() {
-    let (world, _client) = World::start().await;
+    let world = World::with_environment(&FEW_CONNECTIONS).await;
     let system = world.connect().await;
     let (ours, theirs) = (agent(&world, 0), agent(&world, 1));
     let slots = open_day(&system);
     let wanted = slots[3];
 
     let calls: Vec<Call<'_>> = (0..CALLERS).map(|number| Call::new(&system, ours, number)).collect();
-    let answers = join_all(calls.iter().map(|call| call.book(wanted.starts_at))).await;
+    let asked = calls.iter().map(|call| call.book(wanted.starts_at));
+    let (answers, hands) = all_at_once(&world, &system, asked).await;
     let won: Vec<(&Call<'_>, &Value)> =
         calls.iter().zip(&answers).filter_map(|(call, answer)| Some((call, answer.as_ref().ok()?))).collect();
     let taken = answers.iter().filter(|answer| **answer == Err("slot_taken".to_owned())).count();
@@ -151,23 +201,28 @@ async fn a_hundred_callers_who_want_one_time_get_it_once() {
 
     truth::projections_are_level(&system).await;
     truth::projections_are_what_the_log_says(&system).await;
-    world.stop().await;
+    hands.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_who_want_different_times_all_get_theirs() {
-    let (world, _client) = World::start().await;
+async fn every_time_of_a_day_that_many_want_is_had_once() {
+    const EACH: usize = 8;
+    let world = World::with_environment(&FEW_CONNECTIONS).await;
     let system = world.connect().await;
     let ours = agent(&world, 0);
     let slots = open_day(&system);
-    let calls: Vec<Call<'_>> = (0..slots.len()).map(|number| Call::new(&system, ours, number)).collect();
-    let booking = calls.iter().zip(&slots).map(|(call, slot)| call.book(slot.starts_at));
-    for answer in join_all(booking).await {
-        assert!(answer.is_ok(), "{answer:?}");
+    let calls: Vec<Call<'_>> =
+        (0..slots.len() * EACH).map(|number| Call::new(&system, ours, number)).collect();
+    let asked = calls.iter().enumerate().map(|(number, call)| call.book(slots[number / EACH].starts_at));
+    let (answers, hands) = all_at_once(&world, &system, asked).await;
+    for (of_one_time, slot) in answers.chunks(EACH).zip(&slots) {
+        let won = of_one_time.iter().filter(|answer| answer.is_ok()).count();
+        let taken = of_one_time.iter().filter(|answer| **answer == Err("slot_taken".to_owned())).count();
+        assert_eq!((won, taken), (1, EACH - 1), "{slot:?}: {of_one_time:?}");
     }
     assert_eq!(booked(&system, ours).await.len(), slots.len());
     assert!(Call::new(&system, ours, 0).free_on(&date_of(&slots[0])).await.is_empty());
-    world.stop().await;
+    hands.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
