@@ -245,6 +245,7 @@ impl DemoTenant {
                 greeting: None,
                 is_active: true,
                 metadata: serde_json::Map::new(),
+                calendar: None,
             };
             (AgentId::new(), settings)
         };

@@ -1,5 +1,7 @@
 //! Agents: who talks to the customers, and how.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,21 @@ pub struct AgentSettings {
     pub is_active: bool,
     /// The tenant's own; an object.
     pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// When appointments can be had; `None`: Monday to Friday, 09:00 to 17:00 UTC, in half hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<CalendarSettings>,
+}
+
+/// An agent's calendar as its tenant wrote it; `domain::calendar` says what it means.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CalendarSettings {
+    /// An IANA name, such as `Europe/Berlin`.
+    pub time_zone: String,
+    /// How long an appointment is: 5 to 240.
+    pub slot_minutes: u32,
+    /// By day (`mon` to `sun`), pairs of opening and closing time on the wall clock, `HH:MM`; a day without any is
+    /// closed.
+    pub opening_hours: BTreeMap<String, Vec<[String; 2]>>,
 }
 
 /// An agent was made; its version is 1.

@@ -83,6 +83,8 @@ pub enum Family {
     Key,
     Agent,
     Invoice,
+    /// The appointments of one agent, under the agent's id.
+    Calendar,
     Session,
     /// Facts about a session that no decision depends on (vendor attempts, tool runs): they stand beside the session,
     /// under the session's id, so that recording one never fails and never disturbs the session's compare-and-set.
@@ -92,11 +94,12 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Tenant,
         Self::Key,
         Self::Agent,
         Self::Invoice,
+        Self::Calendar,
         Self::Session,
         Self::SessionFacts,
         Self::System,
@@ -108,6 +111,7 @@ impl Family {
             Self::Key => "key",
             Self::Agent => "agent",
             Self::Invoice => "invoice",
+            Self::Calendar => "calendar",
             Self::Session => "session",
             Self::SessionFacts => "session_facts",
             Self::System => "system",
@@ -157,6 +161,11 @@ impl Aggregate {
     /// An invoice is known by the tenant's own number for it; the aggregate's id is derived from that.
     pub fn invoice(tenant_id: TenantId, invoice_number: &str) -> Self {
         Self { tenant_id, family: Family::Invoice, id: Uuid::new_v5(&tenant_id.0, invoice_number.as_bytes()) }
+    }
+
+    /// All bookings of an agent are one history: whether a time is free depends on every other booking.
+    pub fn calendar(tenant_id: TenantId, agent_id: AgentId) -> Self {
+        Self { tenant_id, family: Family::Calendar, id: agent_id.0 }
     }
 
     pub fn session(tenant_id: TenantId, session_id: SessionId) -> Self {

@@ -71,6 +71,8 @@ uuid_id! {
     TurnId;
     /// One tool call inside a turn.
     ToolCallId;
+    /// One booked appointment; derived from the tool call that booked it, so that the call books once.
+    AppointmentId;
     /// One event of the log; also the `Nats-Msg-Id` it is de-duplicated by.
     EventId;
     /// The data key that seals one customer's words; a pseudonym for the customer in the log.

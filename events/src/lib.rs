@@ -5,9 +5,10 @@
 //! clock behind the caller's back: times and ids are passed in.
 //!
 //! Start with [`envelope`], then [`payload`] (the list of all event types), then the families: [`tenant`], [`agent`],
-//! [`session`], [`invoice`], [`system`].
+//! [`session`], [`invoice`], [`appointment`], [`system`].
 
 pub mod agent;
+pub mod appointment;
 pub mod binding;
 pub mod clock;
 pub mod envelope;

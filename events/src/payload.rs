@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Lane, agent, invoice, session, system, tenant};
+use crate::{Lane, agent, appointment, invoice, session, system, tenant};
 
 /// What one event type is called and whose work it is.
 pub trait EventPayload: Serialize + DeserializeOwned {
@@ -100,6 +100,7 @@ payloads! {
     AgentUpdated(agent::AgentUpdated) = "vocalbridge.agent.updated", version 1, lane Note;
     AgentDeleted(agent::AgentDeleted) = "vocalbridge.agent.deleted", version 1, lane Note;
     InvoiceRecorded(invoice::InvoiceRecorded) = "vocalbridge.invoice.recorded", version 1, lane Note;
+    AppointmentBooked(appointment::AppointmentBooked) = "vocalbridge.appointment.booked", version 1, lane Note;
     SessionCreated(session::SessionCreated) = "vocalbridge.session.created", version 1, lane Note;
     MessageReceived(session::MessageReceived) = "vocalbridge.session.message_received", version 1, lane Turn;
     TurnStarted(session::TurnStarted) = "vocalbridge.session.turn_started", version 1, lane Note;

@@ -1,17 +1,18 @@
 //! One sample of every payload, for the documents and the tests of everything that reads events.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use crate::agent::{AgentCreated, AgentDeleted, AgentSettings, AgentUpdated};
+use crate::agent::{AgentCreated, AgentDeleted, AgentSettings, AgentUpdated, CalendarSettings};
+use crate::appointment::AppointmentBooked;
 use crate::invoice::{InvoiceRecorded, InvoiceStatus};
 use crate::session::*;
 use crate::system::DeliveryParked;
 use crate::tenant::{KeyCreated, KeyRevoked, Role, TenantCreated};
 use crate::{
-    Aggregate, Cause, CorrelationId, CustomerKeyId, Event, EventId, Lane, MessageId, Origin, Payload, Sealed,
-    SessionId, TenantId,
+    AgentId, Aggregate, Cause, CorrelationId, CustomerKeyId, Event, EventId, Lane, MessageId, Origin,
+    Payload, Sealed, SessionId, TenantId,
 };
 
 fn id(number: u128) -> Uuid {
@@ -50,6 +51,11 @@ fn settings() -> AgentSettings {
         greeting: None,
         is_active: true,
         metadata: serde_json::Map::new(),
+        calendar: Some(CalendarSettings {
+            time_zone: "Europe/Berlin".to_owned(),
+            slot_minutes: 30,
+            opening_hours: [("mon".to_owned(), vec![["09:00".to_owned(), "17:00".to_owned()]])].into(),
+        }),
     }
 }
 
@@ -86,6 +92,16 @@ pub fn payloads() -> Vec<Payload> {
             currency: "USD".to_owned(),
             status: InvoiceStatus::Paid,
             description: "Annual Enterprise License".to_owned(),
+        }
+        .into(),
+        AppointmentBooked {
+            appointment_id: id(12).into(),
+            starts_at: time(),
+            ends_at: time() + TimeDelta::minutes(30),
+            session_id: SessionId(id(2)),
+            tool_call_id: id(10).into(),
+            name: sealed(),
+            phone: sealed(),
         }
         .into(),
         SessionCreated {
@@ -213,6 +229,7 @@ pub fn events() -> Vec<Event> {
     for (number, payload) in payloads().into_iter().enumerate() {
         let aggregate = match (&payload, payload.lane()) {
             (Payload::DeliveryParked(_), _) => Aggregate::system(),
+            (Payload::AppointmentBooked(_), _) => Aggregate::calendar(tenant_id, AgentId(id(4))),
             (Payload::VendorAttempted(_), _) => Aggregate::session_facts(tenant_id, SessionId(id(2))),
             (_, Lane::Turn | Lane::Tool | Lane::Note) => Aggregate::session(tenant_id, SessionId(id(2))),
         };

@@ -12,6 +12,7 @@
 
 pub mod projection;
 
+pub mod appointments;
 pub mod archive;
 pub mod configuration;
 pub mod jobs;

@@ -3,7 +3,9 @@
 use events::{Entry, Event, Payload};
 use sqlx::PgConnection;
 
-use crate::{archive, configuration, jobs, ledger, provider_calls, tool_executions, transcripts};
+use crate::{
+    appointments, archive, configuration, jobs, ledger, provider_calls, tool_executions, transcripts,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Projection {
@@ -13,6 +15,7 @@ pub enum Projection {
     ProviderCalls,
     ToolExecutions,
     Ledger,
+    Appointments,
     Archive,
 }
 
@@ -24,13 +27,14 @@ pub(crate) struct Table {
 }
 
 impl Projection {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Configuration,
         Self::Transcripts,
         Self::Jobs,
         Self::ProviderCalls,
         Self::ToolExecutions,
         Self::Ledger,
+        Self::Appointments,
         Self::Archive,
     ];
 
@@ -42,6 +46,7 @@ impl Projection {
             Self::ProviderCalls => "provider_calls",
             Self::ToolExecutions => "tool_executions",
             Self::Ledger => "ledger",
+            Self::Appointments => "appointments",
             Self::Archive => "archive",
         }
     }
@@ -58,6 +63,7 @@ impl Projection {
             Self::ProviderCalls => provider_calls::TABLES,
             Self::ToolExecutions => tool_executions::TABLES,
             Self::Ledger => ledger::TABLES,
+            Self::Appointments => appointments::TABLES,
             Self::Archive => archive::TABLES,
         }
     }
@@ -75,6 +81,7 @@ impl Projection {
             Self::ProviderCalls => provider_calls::apply(connection, entries).await,
             Self::ToolExecutions => tool_executions::apply(connection, entries).await,
             Self::Ledger => ledger::apply(connection, entries).await,
+            Self::Appointments => appointments::apply(connection, entries).await,
             Self::Archive => archive::apply(connection, entries).await,
         }
     }

@@ -1,6 +1,7 @@
 //! The whole system against real parts. One file per promise.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod appointments;
 mod bad_input;
 mod compose;
 mod dev;

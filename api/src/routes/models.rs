@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use rust_decimal::Decimal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -11,11 +11,23 @@ use utoipa_axum::routes;
 use crate::App;
 use crate::auth::Viewer;
 use crate::config::Model;
+use crate::extract::QueryOf;
 use crate::openapi::problems;
+use crate::page::page_of;
 use crate::problem::Problem;
 
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_models))
+}
+
+/// The operator names the models in a file, so there are few and no pages.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ModelsQuery {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<i64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -67,9 +79,14 @@ impl From<&Model> for ModelAnswer {
 /// The default models of all configured vendors, and all others that have a price. A vendor whose key is set takes other
 /// names too. Role: viewer.
 #[utoipa::path(
-    get, path = "/api/models", tag = "Agents", operation_id = "list_models",
+    get, path = "/api/models", tag = "Agents", operation_id = "list_models", params(ModelsQuery),
     responses((status = 200, description = "The models", body = Vec<ModelAnswer>), problems::Reading)
 )]
-async fn list_models(State(app): State<App>, _: Viewer) -> Result<Json<Vec<ModelAnswer>>, Problem> {
-    Ok(Json(app.config.language_models.named.iter().map(ModelAnswer::from).collect()))
+async fn list_models(
+    State(app): State<App>,
+    _: Viewer,
+    QueryOf(query): QueryOf<ModelsQuery>,
+) -> Result<Json<Vec<ModelAnswer>>, Problem> {
+    let limit = usize::try_from(page_of(query.limit, None)?.limit).unwrap_or_default();
+    Ok(Json(app.config.language_models.named.iter().take(limit).map(ModelAnswer::from).collect()))
 }

@@ -17,6 +17,7 @@ pub fn tell(story: &mut Story, log: &MemoryLog) -> Position {
         events.extend(story.answered(Story::chat(session_id)));
         events.extend(story.answered_with_tool(Story::chat(session_id)));
         events.extend(story.failed(Story::chat(session_id)));
+        events.push(story.booked(session_id, number));
         if number % 2 == 0 {
             events.push(story.end(session_id));
         }
@@ -49,7 +50,7 @@ async fn the_cut_of_batches_does_not_show_in_the_rows() {
     project(&test.database, &whole, last).await;
     let at_once = test.dump().await;
 
-    sqlx::query("truncate checkpoints, tenants, api_keys, agents, invoices, sessions, messages, jobs, provider_calls, tool_executions, usage_entries, archive")
+    sqlx::query("truncate checkpoints, tenants, api_keys, agents, invoices, sessions, messages, jobs, provider_calls, tool_executions, usage_entries, appointments, archive")
         .execute(&test.admin)
         .await
         .unwrap();

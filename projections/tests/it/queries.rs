@@ -1,13 +1,13 @@
 //! The questions asked of the tables.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use events::session::{Channel, FailureCode};
 use events::tenant::Role;
 use events::{Aggregate, JobId, SessionId, TenantId};
 use projections::jobs::{JobEnding, JobStatus};
 use projections::transcripts::MessageRole;
 use projections::{
-    Page, configuration, jobs, ledger, provider_calls, snapshots, tool_executions, transcripts,
+    Page, appointments, configuration, jobs, ledger, provider_calls, snapshots, tool_executions, transcripts,
 };
 use rust_decimal::Decimal;
 
@@ -173,4 +173,35 @@ async fn a_snapshot_never_goes_back() {
     snapshots::save(&test.database, &aggregate, 20, &new).await.unwrap();
     snapshots::save(&test.database, &aggregate, 10, &old).await.unwrap();
     assert_eq!(snapshots::load(&test.database, &aggregate).await.unwrap(), Some((20, new)));
+}
+
+#[tokio::test]
+async fn a_calendar_knows_what_is_taken_and_how_far_it_has_read() {
+    let test = TestDatabase::start().await;
+    let (mut one, mut two, log) = (Story::new(), Story::new(), MemoryLog::new(1));
+    let session_id = SessionId::new();
+    let booked = log.append(0, &one.booked(session_id, 2));
+    log.append(0, &one.booked(session_id, 5));
+    let newest = log.append(0, &one.booked(session_id, 1));
+    let last = log.append(0, &two.session(session_id));
+    project(&test.database, &log, last).await;
+
+    let (minutes, begin) =
+        (TimeDelta::minutes, DateTime::from_timestamp_micros(1_763_700_000_000_000).unwrap());
+    let ask = async |tenant_id, from, to| {
+        let (from, to) = (begin + minutes(from), begin + minutes(to));
+        let db = &test.database;
+        appointments::booked(db, tenant_id, one.agent_id, 0, from, to).await.unwrap()
+    };
+    let whole = ask(one.tenant_id, 0, 300).await;
+    let starts: Vec<_> = whole.taken.iter().map(|taken| (taken.starts_at - begin).num_minutes()).collect();
+    assert_eq!(starts, [30, 60, 150]);
+    assert_eq!((whole.through, whole.last), (last.sequence, newest.sequence));
+    assert!(booked.sequence < whole.last);
+    // Up to 60, and from 90 on, nothing is in the way of one who was there from 60 to 90.
+    assert_eq!(ask(one.tenant_id, 60, 61).await.taken.len(), 1);
+    assert_eq!(ask(one.tenant_id, 89, 90).await.taken.len(), 1);
+    assert_eq!(ask(one.tenant_id, 90, 150).await.taken, []);
+    let foreign = ask(two.tenant_id, 0, 300).await;
+    assert_eq!((foreign.last, foreign.taken.len()), (0, 0));
 }

@@ -27,7 +27,7 @@ async fn a_second_runner_stands_by_and_takes_over() {
 
     assert_level(&test, last).await;
     let expected = test.dump().await;
-    sqlx::query("truncate checkpoints, tenants, api_keys, agents, invoices, sessions, messages, jobs, provider_calls, tool_executions, usage_entries, archive")
+    sqlx::query("truncate checkpoints, tenants, api_keys, agents, invoices, sessions, messages, jobs, provider_calls, tool_executions, usage_entries, appointments, archive")
         .execute(&test.admin)
         .await
         .unwrap();
@@ -103,14 +103,15 @@ async fn a_database_that_crashes_and_comes_back_loses_nothing() {
         for _ in 0..20 {
             last = projecting::tell(&mut story, &log);
         }
-        process.reaches_in(Projection::Jobs, Position { sequence: last.sequence - 900, ..last }).await;
+        // Early enough that batches are under way when the server dies.
+        process.reaches_in(Projection::Jobs, Position { sequence: last.sequence - 1_200, ..last }).await;
         test.server.as_mut().unwrap().crash_and_restart();
     }
     process.reaches(last).await;
     process.stop().await;
     let first = test.dump().await;
 
-    sqlx::query("truncate checkpoints, tenants, api_keys, agents, invoices, sessions, messages, jobs, provider_calls, tool_executions, usage_entries, archive")
+    sqlx::query("truncate checkpoints, tenants, api_keys, agents, invoices, sessions, messages, jobs, provider_calls, tool_executions, usage_entries, appointments, archive")
         .execute(&test.admin)
         .await
         .unwrap();

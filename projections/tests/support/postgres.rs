@@ -17,7 +17,7 @@ const LOGIN: &str = "vocalbridge";
 const NOBODY: u32 = 65534;
 
 /// What projections write.
-pub const READ_SIDE: [&str; 11] = [
+pub const READ_SIDE: [&str; 12] = [
     "tenants",
     "api_keys",
     "agents",
@@ -28,6 +28,7 @@ pub const READ_SIDE: [&str; 11] = [
     "provider_calls",
     "tool_executions",
     "usage_entries",
+    "appointments",
     "archive",
 ];
 

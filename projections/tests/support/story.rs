@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use events::agent::{AgentCreated, AgentSettings, AgentUpdated};
+use events::appointment::AppointmentBooked;
 use events::invoice::{InvoiceRecorded, InvoiceStatus};
 use events::session::*;
 use events::tenant::{KeyCreated, KeyRevoked, Role, TenantCreated};
@@ -61,6 +62,7 @@ impl Story {
             greeting: None,
             is_active: true,
             metadata: serde_json::Map::new(),
+            calendar: None,
         }
     }
 
@@ -139,6 +141,22 @@ impl Story {
 
     pub fn chat(session_id: SessionId) -> Chat {
         Chat { session_id, job_id: JobId::new(), message_id: MessageId::new(), correlation: Uuid::now_v7() }
+    }
+
+    /// A time of the agent's calendar, `half_hours` after the story's beginning.
+    pub fn booked(&mut self, session_id: SessionId, half_hours: i32) -> Event {
+        let starts_at = DateTime::from_timestamp_micros(1_763_700_000_000_000).unwrap()
+            + TimeDelta::minutes(30) * half_hours;
+        let booked = AppointmentBooked {
+            appointment_id: AppointmentId::new(),
+            starts_at,
+            ends_at: starts_at + TimeDelta::minutes(30),
+            session_id,
+            tool_call_id: ToolCallId::new(),
+            name: self.sealed(4),
+            phone: self.sealed(3),
+        };
+        self.event(Aggregate::calendar(self.tenant_id, self.agent_id), Uuid::now_v7(), booked)
     }
 
     /// The four events of a message that is answered at once.

@@ -79,6 +79,17 @@ async fn a_body_that_cannot_be_used_is_refused_with_the_field_it_fails_on() {
         ("/api/agents", json!({ "name": "a", "metadata": [] }), "metadata"),
         ("/api/agents", json!({ "name": "a", "metadata": { "a\0": 1 } }), "metadata"),
         ("/api/agents", json!({ "name": "a", "metadata": { "a": long(20_000) } }), "metadata"),
+        ("/api/agents", json!({ "name": "a", "calendar": [] }), "calendar"),
+        (
+            "/api/agents",
+            json!({ "name": "a", "calendar": { "time_zone": "Mars/Olympus" } }),
+            "calendar.time_zone",
+        ),
+        (
+            "/api/agents",
+            json!({ "name": "a", "calendar": { "opening_hours": { "mon": [["9", "17"]] } } }),
+            "calendar.opening_hours.mon[0]",
+        ),
         ("/api/keys", json!({ "role": "viewer" }), "name"),
         ("/api/keys", json!({ "name": "k" }), "role"),
         ("/api/keys", json!({ "name": "k", "role": "king" }), "role"),

@@ -109,8 +109,8 @@ async fn parameters_and_headers_that_make_no_sense_are_refused_or_replaced() {
             ("after=%ff", "validation_failed", "after"),
         ] {
             let (code, field) = match path.as_str() {
-                // It has no pages.
-                "/api/analytics/top-agents" if field == "after" => ("unknown_field", "after"),
+                // They have no pages.
+                "/api/analytics/top-agents" | "/api/models" if field == "after" => ("unknown_field", "after"),
                 _ => (code, field),
             };
             let answer = client.get(&format!("{path}?{query}")).await;

@@ -2,6 +2,9 @@
 //!
 //! A tool may run twice when a worker dies in between; its first result counts.
 
+mod book_appointment;
+mod calendar;
+mod check_availability;
 mod invoice_lookup;
 mod registry;
 
@@ -9,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use events::session::{ToolCompleted, ToolRequested, ToolStatus};
-use events::{Cause, Event, EventId, Payload, TenantId};
+use events::{Cause, Event, EventId, Payload};
 use nats::consume::{self, Delivery};
 use nats::topology::TOOLS;
 use nats::{Expect, Failure, Handler};
@@ -39,17 +42,23 @@ const MAX_RESULT_BYTES: usize = 64 * 1_024;
 
 async fn run_tool(
     workers: &Workers,
-    tenant_id: TenantId,
-    name: &str,
+    event: &Event,
+    requested: &ToolRequested,
     arguments: &Value,
 ) -> Result<Value, ToolError> {
+    let name = requested.name.as_str();
     let Some(tool) = registry::find(name) else {
         return Err(ToolError::Refused(format!("there is no tool {name:?}")));
     };
     tool.check(arguments).map_err(ToolError::Refused)?;
+    let (tenant_id, agent_id) = (event.envelope.aggregate.tenant_id, requested.agent_id);
     let run = async {
         match name {
             invoice_lookup::NAME => invoice_lookup::run(workers, tenant_id, arguments).await,
+            check_availability::NAME => {
+                check_availability::run(workers, tenant_id, agent_id, arguments).await
+            }
+            book_appointment::NAME => book_appointment::run(workers, event, requested, arguments).await,
             _ => Err(ToolError::Refused(format!("{name} cannot be run here"))),
         }
     };
@@ -84,7 +93,7 @@ impl Handler for Tools {
         let arguments = opened.unwrap_or_else(|| "null".to_owned());
         let started = Instant::now();
         let result = match serde_json::from_str(&arguments) {
-            Ok(parsed) => run_tool(&self.workers, tenant_id, &requested.name, &parsed).await,
+            Ok(parsed) => run_tool(&self.workers, event, requested, &parsed).await,
             Err(error) => Err(ToolError::Refused(format!("the arguments are not JSON: {error}"))),
         };
         let (status, result) = match result {

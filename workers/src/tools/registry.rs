@@ -6,7 +6,7 @@ use jsonschema::Validator;
 use serde_json::Value;
 use vendors::llm::ToolSpec;
 
-use super::invoice_lookup;
+use super::{book_appointment, check_availability, invoice_lookup};
 
 /// A tool and the check of its arguments.
 pub(super) struct Tool {
@@ -14,8 +14,10 @@ pub(super) struct Tool {
     validator: Validator,
 }
 
-static TOOLS: LazyLock<Vec<Tool>> =
-    LazyLock::new(|| [invoice_lookup::spec()].into_iter().filter_map(Tool::new).collect());
+static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
+    let specs = [invoice_lookup::spec(), check_availability::spec(), book_appointment::spec()];
+    specs.into_iter().filter_map(Tool::new).collect()
+});
 
 /// Mistakes in arguments that the model is told of at once; it corrects the first ones first anyway.
 const MAX_MISTAKES: usize = 8;
@@ -66,7 +68,7 @@ mod tests {
     #[test]
     fn every_tool_has_a_schema_that_can_be_checked() {
         let names: Vec<&str> = TOOLS.iter().map(|tool| &*tool.spec.name).collect();
-        assert_eq!(names, [invoice_lookup::NAME]);
+        assert_eq!(names, [invoice_lookup::NAME, check_availability::NAME, book_appointment::NAME]);
     }
 
     #[test]

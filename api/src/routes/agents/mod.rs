@@ -1,5 +1,6 @@
 //! Agents: who talks to the customers, and how.
 
+mod calendar;
 mod settings;
 #[cfg(test)]
 mod settings_tests;
@@ -29,6 +30,7 @@ use crate::problem::Problem;
 use crate::routes::answers::Deleted;
 use crate::{App, freshness};
 
+use calendar::CalendarView;
 use settings::{AgentBody, AgentPatch};
 
 const PATH: &str = "/api/agents";
@@ -64,6 +66,8 @@ struct Agent {
     is_active: bool,
     #[schema(value_type = Object)]
     metadata: serde_json::Map<String, serde_json::Value>,
+    /// `null`: the default, Monday to Friday, 09:00 to 17:00 UTC, in half hours.
+    calendar: Option<CalendarView>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -86,6 +90,7 @@ impl Agent {
             greeting: settings.greeting,
             is_active: settings.is_active,
             metadata: settings.metadata,
+            calendar: settings.calendar.map(CalendarView::from),
             created_at: at.0,
             updated_at: at.1,
         }

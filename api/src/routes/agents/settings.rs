@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::calendar::{self, CalendarPatch};
 use crate::config::{AbsentProvider, LanguageModels, Provider};
 use crate::problem::Problem;
 use crate::validation::Mistakes;
@@ -51,7 +52,7 @@ pub(crate) struct AgentPatch {
     #[serde(deserialize_with = "sent")]
     #[schema(value_type = Option<String>, max_length = 35)]
     language: Sent<String>,
-    /// Names of tools: `invoice_lookup`. Also accepted as `enabled_tools`.
+    /// Names of tools: `invoice_lookup`, `check_availability`, `book_appointment`. Also accepted as `enabled_tools`.
     #[serde(deserialize_with = "sent", alias = "enabled_tools")]
     #[schema(value_type = Option<Vec<String>>)]
     tools_enabled: Sent<Vec<String>>,
@@ -66,6 +67,10 @@ pub(crate) struct AgentPatch {
     #[serde(deserialize_with = "sent")]
     #[schema(value_type = Option<Object>)]
     metadata: Sent<Map<String, Value>>,
+    /// For `check_availability` and `book_appointment`; `null`: the default. A patch merges into it.
+    #[serde(deserialize_with = "calendar::sent_object")]
+    #[schema(value_type = Option<CalendarPatch>)]
+    calendar: Sent<CalendarPatch>,
 }
 
 /// An agent's fields, `name` among them.
@@ -85,9 +90,11 @@ impl PartialSchema for AgentBody {
 impl ToSchema for AgentBody {}
 
 /// Left out (`None`), `null` (`Some(None)`), or a value.
-type Sent<T> = Option<Option<T>>;
+pub(super) type Sent<T> = Option<Option<T>>;
 
-fn sent<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Sent<T>, D::Error> {
+pub(super) fn sent<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Sent<T>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -95,7 +102,7 @@ const DEFAULT_SYSTEM_PROMPT: &str = "You are a helpful assistant of our company.
     tools you have instead of guessing, and say so when you do not know something.";
 const DEFAULT_LANGUAGE: &str = "en-US";
 /// What agents can be given.
-const TOOLS: [&str; 1] = ["invoice_lookup"];
+const TOOLS: [&str; 3] = ["invoice_lookup", "check_availability", "book_appointment"];
 const MAX_FALLBACKS: usize = 8;
 const MAX_METADATA_BYTES: usize = 16 * 1_024;
 
@@ -154,6 +161,11 @@ impl AgentPatch {
                 Some(Some(sent)) if current.is_some() => merged(&base.metadata, sent),
                 Some(Some(sent)) => sent,
             },
+            calendar: match self.calendar {
+                None => base.calendar.clone(),
+                Some(None) => None,
+                Some(Some(patch)) => Some(patch.merged_into(base.calendar.as_ref())),
+            },
         };
         check(&settings, &mut mistakes);
         mistakes.into_result()?;
@@ -161,7 +173,7 @@ impl AgentPatch {
     }
 }
 
-fn or<T: Clone>(sent: Sent<T>, current: &T, default: impl FnOnce() -> T) -> T {
+pub(super) fn or<T: Clone>(sent: Sent<T>, current: &T, default: impl FnOnce() -> T) -> T {
     match sent {
         None => current.clone(),
         Some(None) => default(),
@@ -183,6 +195,7 @@ fn defaults(providers: &[Provider]) -> AgentSettings {
         greeting: None,
         is_active: true,
         metadata: Map::new(),
+        calendar: None,
     }
 }
 
@@ -345,6 +358,7 @@ fn check(settings: &AgentSettings, mistakes: &mut Mistakes) {
         }
     }
     mistakes.check_object("metadata", &settings.metadata, MAX_METADATA_BYTES);
+    calendar::check(settings.calendar.as_ref(), mistakes);
 }
 
 /// Shaped like BCP 47; whether anybody speaks it is not checked.

@@ -155,3 +155,46 @@ fn a_patch_of_the_vendor_drops_what_no_longer_fits() {
     let next = patched(Some(&current), json!({"llm_model": "vendor-b-1"})).unwrap();
     assert_eq!(next.primary_provider, "vendor_b");
 }
+
+#[test]
+fn a_calendar_is_checked_and_every_mistake_in_it_named() {
+    let wrong = json!({
+        "name": "Desk", "calendar": {
+            "time_zone": "CET/nowhere", "slot_minutes": 241,
+            "opening_hours": { "mon": [["17:00", "09:00"]], "someday": [] }
+        }
+    });
+    let fields = [
+        "calendar.time_zone",
+        "calendar.slot_minutes",
+        "calendar.opening_hours.mon[0]",
+        "calendar.opening_hours.someday",
+    ];
+    assert_eq!(settings(wrong).unwrap_err(), fields);
+    assert!(serde_json::from_value::<AgentPatch>(json!({ "calendar": [] })).is_err());
+    assert!(serde_json::from_value::<AgentPatch>(json!({ "calendar": { "timezone": "UTC" } })).is_err());
+}
+
+#[test]
+fn a_patch_merges_into_the_calendar_and_null_gives_the_default_back() {
+    let hours = json!({ "mon": [["09:00", "12:00"]], "tue": [["10:00", "11:00"]] });
+    let current = settings(json!({ "name": "Desk", "calendar": { "opening_hours": hours } })).unwrap();
+    let calendar = current.calendar.clone().unwrap();
+    assert_eq!((calendar.time_zone.as_str(), calendar.slot_minutes), ("UTC", 30));
+
+    let patch = json!({ "calendar": {
+        "time_zone": "Europe/Berlin", "opening_hours": { "tue": null, "sat": [["10:00", "12:00"]] }
+    } });
+    let calendar = patched(Some(&current), patch).unwrap().calendar.unwrap();
+    assert_eq!(calendar.time_zone, "Europe/Berlin");
+    assert_eq!(calendar.opening_hours.keys().collect::<Vec<_>>(), ["mon", "sat"]);
+
+    assert_eq!(patched(Some(&current), json!({ "name": "Desk 2" })).unwrap().calendar, current.calendar);
+    assert_eq!(patched(Some(&current), json!({ "calendar": null })).unwrap().calendar, None);
+}
+
+#[test]
+fn the_tools_of_the_calendar_can_be_given() {
+    let tools = json!(["check_availability", "book_appointment", "invoice_lookup"]);
+    assert_eq!(settings(json!({ "name": "Desk", "tools_enabled": tools })).unwrap().tools_enabled.len(), 3);
+}
