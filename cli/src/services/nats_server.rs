@@ -155,6 +155,8 @@ fn command(program: &Path, data_dir: &Path, durability: Durability, port: u16) -
             },
         )
         .env("GOMAXPROCS", processors().to_string())
+        // Collects garbage when its heap, of some 20 MiB, has grown fivefold: each time holds messages up.
+        .env("GOGC", "400")
         .stdout(log.try_clone().context("sharing the log")?)
         .stderr(log);
     Ok(command)
