@@ -155,7 +155,7 @@ fn command(program: &Path, data_dir: &Path, durability: Durability, port: u16) -
             },
         )
         .env("GOMAXPROCS", processors().to_string())
-        // Collects garbage when its heap, of some 20 MiB, has grown fivefold: each time holds messages up.
+        // Memory for time: each collection of garbage holds messages up.
         .env("GOGC", "400")
         .stdout(log.try_clone().context("sharing the log")?)
         .stderr(log);
