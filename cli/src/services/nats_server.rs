@@ -157,6 +157,7 @@ fn command(program: &Path, data_dir: &Path, durability: Durability, port: u16) -
         .env("GOMAXPROCS", processors().to_string())
         // Memory for time: each collection of garbage holds messages up.
         .env("GOGC", "400")
+        .env("GOMEMLIMIT", "1GiB")
         .stdout(log.try_clone().context("sharing the log")?)
         .stderr(log);
     Ok(command)
