@@ -20,6 +20,8 @@ struct Known {
     default_model: &'static str,
     /// Where the vendor is when its variable says nothing; `None`: the address is what switches it on.
     usual_base_url: Option<&'static str>,
+    /// Where the simulated servers answer in its stead.
+    simulated_path: &'static str,
     /// A model whose name begins like this is the vendor's, where no vendor is named.
     model_prefixes: &'static [&'static str],
 }
@@ -32,6 +34,7 @@ const KNOWN: [Known; 6] = [
         base_url: "OPENAI_BASE_URL",
         default_model: "OPENAI_DEFAULT_MODEL",
         usual_base_url: Some("https://api.openai.com/v1"),
+        simulated_path: "/openai/v1",
         model_prefixes: &["gpt-"],
     },
     Known {
@@ -41,6 +44,7 @@ const KNOWN: [Known; 6] = [
         base_url: "ANTHROPIC_BASE_URL",
         default_model: "ANTHROPIC_DEFAULT_MODEL",
         usual_base_url: Some("https://api.anthropic.com"),
+        simulated_path: "/anthropic",
         model_prefixes: &["claude-"],
     },
     Known {
@@ -50,6 +54,7 @@ const KNOWN: [Known; 6] = [
         base_url: "DEEPSEEK_BASE_URL",
         default_model: "DEEPSEEK_DEFAULT_MODEL",
         usual_base_url: Some("https://api.deepseek.com"),
+        simulated_path: "/deepseek",
         model_prefixes: &["deepseek-"],
     },
     Known {
@@ -59,6 +64,7 @@ const KNOWN: [Known; 6] = [
         base_url: "GOOGLE_BASE_URL",
         default_model: "GOOGLE_DEFAULT_MODEL",
         usual_base_url: Some("https://generativelanguage.googleapis.com"),
+        simulated_path: "/google",
         model_prefixes: &["gemini-"],
     },
     Known {
@@ -68,6 +74,7 @@ const KNOWN: [Known; 6] = [
         base_url: "GROQ_BASE_URL",
         default_model: "GROQ_DEFAULT_MODEL",
         usual_base_url: Some("https://api.groq.com/openai/v1"),
+        simulated_path: "/groq/openai/v1",
         model_prefixes: &["llama-", "mixtral-"],
     },
     Known {
@@ -77,6 +84,7 @@ const KNOWN: [Known; 6] = [
         base_url: "OPENAI_COMPATIBLE_BASE_URL",
         default_model: "OPENAI_COMPATIBLE_DEFAULT_MODEL",
         usual_base_url: None,
+        simulated_path: "/openai/v1",
         model_prefixes: &[],
     },
 ];
@@ -87,77 +95,93 @@ pub struct LanguageModels {
     /// USD per 1,000 tokens in and out.
     vendor_a_price: Decimal,
     vendor_b_price: Decimal,
-    /// `None`: the simulated vendor.
-    pub vendor_a_base_url: Option<String>,
-    pub vendor_b_base_url: Option<String>,
-    /// Beside the two that are built in.
-    pub keyed: Vec<KeyedVendor>,
-    /// Vendors that we know and have no key for.
-    pub absent: Vec<AbsentVendor>,
+    /// Those that can be asked, the default of new agents first.
+    pub vendors: Vec<Vendor>,
+    /// Those that we know and that are not switched on.
+    absent: Vec<AbsentVendor>,
     price_list: Option<price_list::PriceList>,
 }
 
-/// A vendor whose key is there.
+/// A vendor that can be asked.
 #[derive(Clone, Debug)]
-pub struct KeyedVendor {
+pub struct Vendor {
     pub provider: &'static str,
     pub wire: LlmWire,
-    pub base_url: String,
+    pub base_url: BaseUrl,
     pub api_key: SecretString,
-    pub default_model: Option<String>,
-    /// The variable that sets it.
-    pub default_model_variable: &'static str,
-    pub model_prefixes: &'static [&'static str],
+    default_model: Option<String>,
+    /// The variable that sets it, if there is one.
+    default_model_variable: Option<&'static str>,
+    model_prefixes: &'static [&'static str],
+    takes_any_model: bool,
+}
+
+/// Where a vendor is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BaseUrl {
+    Url(String),
+    /// At this path of the simulated servers, wherever those are.
+    Simulated(&'static str),
+}
+
+impl BaseUrl {
+    /// The address, with the simulated servers at `simulator`.
+    pub fn with(&self, simulator: &str) -> String {
+        match self {
+            Self::Url(url) => url.clone(),
+            Self::Simulated(path) => format!("{simulator}{path}"),
+        }
+    }
 }
 
 /// A vendor whose variable is not set.
 #[derive(Clone, Debug)]
-pub struct AbsentVendor {
-    pub provider: &'static str,
+struct AbsentVendor {
+    provider: &'static str,
     /// What would switch it on.
-    pub variable: &'static str,
-    pub model_prefixes: &'static [&'static str],
+    variable: &'static str,
+    model_prefixes: &'static [&'static str],
+}
+
+/// Reads an address, or the word `simulated`.
+fn base_url(simulated_path: &'static str) -> impl Fn(&str) -> Result<BaseUrl, String> {
+    move |text| match text {
+        "simulated" => Ok(BaseUrl::Simulated(simulated_path)),
+        url => url_of(&["http", "https"])(url)
+            .map(BaseUrl::Url)
+            .map_err(|mistake| format!("{mistake}, or be simulated")),
+    }
 }
 
 impl LanguageModels {
     pub(crate) fn read_with(reader: &mut Reader<'_>) -> Self {
-        let (mut keyed, mut absent) = (Vec::new(), Vec::new());
+        let mut vendors = vec![
+            Vendor::built_in(reader, VENDOR_A, LlmWire::VendorA, "/vendor_a", &["vendor-a-"]),
+            Vendor::built_in(reader, VENDOR_B, LlmWire::VendorB, "/vendor_b", &["vendor-b-"]),
+        ];
+        let mut absent = Vec::new();
         for known in &KNOWN {
-            let api_key = reader.optional(known.key, some_text);
-            let base_url = reader.optional(known.base_url, url_of(&["http", "https"]));
-            let default_model = reader.optional(known.default_model, some_text);
-            let switched_on = match known.usual_base_url {
-                Some(usual) => api_key.map(|key| (key, base_url.unwrap_or_else(|| usual.to_owned()))),
-                // A server of one's own may want no key.
-                None => base_url.map(|url| (api_key.unwrap_or_else(|| "none".to_owned()), url)),
-            };
-            let Known { provider, wire, model_prefixes, .. } = *known;
-            match switched_on {
-                Some((api_key, base_url)) => keyed.push(KeyedVendor {
-                    provider,
-                    wire,
-                    base_url,
-                    api_key: api_key.into(),
-                    default_model,
-                    default_model_variable: known.default_model,
-                    model_prefixes,
-                }),
+            match Vendor::keyed(reader, known) {
+                Some(vendor) => vendors.push(vendor),
                 None => absent.push(AbsentVendor {
-                    provider,
+                    provider: known.provider,
                     variable: if known.usual_base_url.is_some() { known.key } else { known.base_url },
-                    model_prefixes,
+                    model_prefixes: known.model_prefixes,
                 }),
             }
         }
         Self {
             vendor_a_price: reader.or("VENDOR_A_PRICE", Decimal::new(2, 3), price),
             vendor_b_price: reader.or("VENDOR_B_PRICE", Decimal::new(3, 3), price),
-            vendor_a_base_url: reader.optional("VENDOR_A_BASE_URL", url_of(&["http", "https"])),
-            vendor_b_base_url: reader.optional("VENDOR_B_BASE_URL", url_of(&["http", "https"])),
-            keyed,
+            vendors,
             absent,
             price_list: reader.optional("VOCALBRIDGE_PRICE_LIST", price_list::read),
         }
+    }
+
+    /// Whether any of them is simulated.
+    pub fn need_a_simulator(&self) -> bool {
+        self.vendors.iter().any(|vendor| matches!(vendor.base_url, BaseUrl::Simulated(_)))
     }
 
     /// The price book these settings stand for. Its version names the prices, so that a changed setting is a new one.
@@ -183,33 +207,27 @@ impl LanguageModels {
 
     /// What the api has to know.
     pub fn for_api(&self) -> api::LanguageModels {
-        let built_in =
-            [(VENDOR_A, "vendor-a-"), (VENDOR_B, "vendor-b-")].map(|(name, prefix)| api::Provider {
-                name: name.to_owned(),
-                default_model: Some(format!("{prefix}1")),
-                default_model_variable: None,
-                model_prefixes: vec![prefix.to_owned()],
-                takes_any_model: false,
-            });
-        let keyed = self.keyed.iter().map(|vendor| api::Provider {
+        let provider = |vendor: &Vendor| api::Provider {
             name: vendor.provider.to_owned(),
             default_model: vendor.default_model.clone(),
-            default_model_variable: Some(vendor.default_model_variable.to_owned()),
+            default_model_variable: vendor.default_model_variable.map(str::to_owned),
             model_prefixes: owned(vendor.model_prefixes),
-            takes_any_model: true,
-        });
-        let absent = self.absent.iter().map(|vendor| api::AbsentProvider {
+            takes_any_model: vendor.takes_any_model,
+        };
+        let absent = |vendor: &AbsentVendor| api::AbsentProvider {
             name: vendor.provider.to_owned(),
             variable: vendor.variable.to_owned(),
             model_prefixes: owned(vendor.model_prefixes),
-        });
-        let providers: Vec<_> = built_in.into_iter().chain(keyed).collect();
-        let named = self.named(&providers);
-        api::LanguageModels { providers, absent: absent.collect(), named }
+        };
+        api::LanguageModels {
+            providers: self.vendors.iter().map(provider).collect(),
+            absent: self.absent.iter().map(absent).collect(),
+            named: self.named(),
+        }
     }
 
     /// The vendors' default models, then the others that have a price.
-    fn named(&self, providers: &[api::Provider]) -> Vec<api::Model> {
+    fn named(&self) -> Vec<api::Model> {
         let book = self.price_book();
         let model = |provider: &str, name: &str, is_default| api::Model {
             provider: provider.to_owned(),
@@ -217,14 +235,16 @@ impl LanguageModels {
             is_default,
             price: book.price(provider, name).map(|price| (price.per_million_in, price.per_million_out)),
         };
-        let mut named: Vec<_> = providers
+        let defaults = self.default_models();
+        let mut named: Vec<_> = self
+            .vendors
             .iter()
-            .filter_map(|provider| Some(model(&provider.name, provider.default_model.as_deref()?, true)))
+            .filter_map(|vendor| Some(model(vendor.provider, defaults.get(vendor.provider)?, true)))
             .collect();
         for price in &book.prices {
             if let Some(name) = &price.model
-                && providers.iter().any(|provider| provider.name == price.provider)
-                && !named.iter().any(|model| model.provider == price.provider && model.name == *name)
+                && self.vendors.iter().any(|vendor| vendor.provider == price.provider)
+                && defaults.get(&price.provider) != Some(name)
             {
                 named.push(model(&price.provider, name, false));
             }
@@ -234,14 +254,59 @@ impl LanguageModels {
 
     /// The model asked of a vendor when nobody names one, by vendor.
     pub fn default_models(&self) -> BTreeMap<String, String> {
-        let default = |provider: api::Provider| Some((provider.name, provider.default_model?));
-        self.for_api().providers.into_iter().filter_map(default).collect()
+        let default = |vendor: &Vendor| Some((vendor.provider.to_owned(), vendor.default_model.clone()?));
+        self.vendors.iter().filter_map(default).collect()
     }
 
     /// Which variable would switch a vendor on, by vendor.
     pub fn absent_by_variable(&self) -> BTreeMap<String, String> {
         let variable = |vendor: &AbsentVendor| (vendor.provider.to_owned(), vendor.variable.to_owned());
         self.absent.iter().map(variable).collect()
+    }
+}
+
+impl Vendor {
+    /// One that needs no key.
+    fn built_in(
+        reader: &mut Reader<'_>,
+        provider: &'static str,
+        wire: LlmWire,
+        simulated_path: &'static str,
+        model_prefixes: &'static [&'static str],
+    ) -> Self {
+        let variable = format!("{}_BASE_URL", provider.to_ascii_uppercase());
+        Self {
+            provider,
+            wire,
+            base_url: reader.or(&variable, BaseUrl::Simulated(simulated_path), base_url(simulated_path)),
+            api_key: "simulated".into(),
+            default_model: model_prefixes.first().map(|prefix| format!("{prefix}1")),
+            default_model_variable: None,
+            model_prefixes,
+            takes_any_model: false,
+        }
+    }
+
+    /// `None`: what switches it on is not set.
+    fn keyed(reader: &mut Reader<'_>, known: &Known) -> Option<Self> {
+        let api_key = reader.optional(known.key, some_text);
+        let told = reader.optional(known.base_url, base_url(known.simulated_path));
+        let default_model = reader.optional(known.default_model, some_text);
+        let (api_key, base_url) = match known.usual_base_url {
+            Some(usual) => (api_key?, told.unwrap_or_else(|| BaseUrl::Url(usual.to_owned()))),
+            // A server of one's own may want no key.
+            None => (api_key.unwrap_or_else(|| "none".to_owned()), told?),
+        };
+        Some(Self {
+            provider: known.provider,
+            wire: known.wire,
+            base_url,
+            api_key: api_key.into(),
+            default_model,
+            default_model_variable: Some(known.default_model),
+            model_prefixes: known.model_prefixes,
+            takes_any_model: true,
+        })
     }
 }
 

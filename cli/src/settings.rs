@@ -38,6 +38,9 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct VendorSettings {
     pub timeout: Duration,
+    /// Of a stream: to its first word, and between two.
+    pub first_token_timeout: Duration,
+    pub stall_timeout: Duration,
     pub max_retries: u32,
     pub retry_min_wait: Duration,
     pub retry_max_wait: Duration,
@@ -102,6 +105,12 @@ impl VendorSettings {
     fn read_with(reader: &mut Reader<'_>) -> Self {
         Self {
             timeout: reader.or("VENDOR_TIMEOUT_SECONDS", Duration::from_secs(10), seconds(0.05, 600.0)),
+            first_token_timeout: reader.or(
+                "VENDOR_FIRST_TOKEN_SECONDS",
+                Duration::from_secs(8),
+                seconds(0.05, 600.0),
+            ),
+            stall_timeout: reader.or("VENDOR_STALL_SECONDS", Duration::from_secs(5), seconds(0.05, 600.0)),
             max_retries: reader.or("VENDOR_MAX_RETRIES", 3, in_range(0, 20)),
             retry_min_wait: reader.or("VENDOR_RETRY_MIN_WAIT", Duration::from_secs(1), seconds(0.0, 600.0)),
             retry_max_wait: reader.or("VENDOR_RETRY_MAX_WAIT", Duration::from_secs(10), seconds(0.0, 600.0)),
@@ -217,6 +226,7 @@ pub fn login_role(database_url: &SecretString) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language_models::Vendor;
 
     fn good(name: &str) -> Option<String> {
         let value = match name {
@@ -265,15 +275,23 @@ mod tests {
     fn a_key_switches_its_vendor_on_and_the_others_name_theirs() -> Result<(), SettingsError> {
         let lookup = |name: &str| match name {
             "ANTHROPIC_API_KEY" => Some("secret".to_owned()),
+            "GOOGLE_API_KEY" => Some("another secret".to_owned()),
+            "GOOGLE_BASE_URL" => Some("simulated".to_owned()),
             "OPENAI_COMPATIBLE_BASE_URL" => Some("http://localhost:11434/v1/".to_owned()),
             _ => good(name),
         };
         let models = Settings::read(&lookup)?.vendors.language_models;
-        let keyed: Vec<_> = models.keyed.iter().map(|vendor| (vendor.provider, &*vendor.base_url)).collect();
-        let expected =
-            [("anthropic", "https://api.anthropic.com"), ("openai_compatible", "http://localhost:11434/v1")];
-        assert_eq!(keyed, expected);
-        assert!(models.absent.iter().any(|vendor| vendor.variable == "OPENAI_API_KEY"));
+        let address = |vendor: &Vendor| (vendor.provider, vendor.base_url.with("http://sim"));
+        let expected = [
+            ("vendor_a", "http://sim/vendor_a"),
+            ("vendor_b", "http://sim/vendor_b"),
+            ("anthropic", "https://api.anthropic.com"),
+            ("google", "http://sim/google"),
+            ("openai_compatible", "http://localhost:11434/v1"),
+        ]
+        .map(|(provider, url)| (provider, url.to_owned()));
+        assert_eq!(models.vendors.iter().map(address).collect::<Vec<_>>(), expected);
+        assert_eq!(models.absent_by_variable()["openai"], "OPENAI_API_KEY");
         assert!(!format!("{models:?}").contains("secret"));
         Ok(())
     }

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use vendors::llm::{LlmConfig, LlmVendorConfig, LlmVendors, LlmWire, VENDOR_A, VENDOR_B};
+use vendors::llm::{LlmConfig, LlmVendorConfig, LlmVendors};
 use vendors::resilience::Backoff;
 use vendors::simulator::{self, SimulatorConfig};
 use workers::Workers;
@@ -200,35 +200,19 @@ impl System {
     ) -> Result<Workers> {
         let settings = &self.settings.vendors;
         let models = &settings.language_models;
-        let simulator = if models.vendor_a_base_url.is_some() && models.vendor_b_base_url.is_some() {
-            None
-        } else {
-            Some(self.simulator(tracker, end).await?)
-        };
-        let base = |set: &Option<String>, provider: &str| match (set, &simulator) {
-            (Some(url), _) => url.clone(),
-            (None, Some(simulator)) => format!("{simulator}/{provider}"),
-            (None, None) => String::new(),
-        };
-        let vendor = |provider: &str, wire, url: &Option<String>| LlmVendorConfig {
-            provider: provider.to_owned(),
-            wire,
-            base_url: base(url, provider),
-            api_key: "simulated".into(),
-        };
-        let built_in = [
-            vendor(VENDOR_A, LlmWire::VendorA, &models.vendor_a_base_url),
-            vendor(VENDOR_B, LlmWire::VendorB, &models.vendor_b_base_url),
-        ];
-        let keyed = models.keyed.iter().map(|vendor| LlmVendorConfig {
+        let simulator =
+            if models.need_a_simulator() { self.simulator(tracker, end).await? } else { String::new() };
+        let vendors = models.vendors.iter().map(|vendor| LlmVendorConfig {
             provider: vendor.provider.to_owned(),
             wire: vendor.wire,
-            base_url: vendor.base_url.clone(),
+            base_url: vendor.base_url.with(&simulator),
             api_key: vendor.api_key.clone(),
         });
         let llm = LlmConfig {
-            vendors: built_in.into_iter().chain(keyed).collect(),
+            vendors: vendors.collect(),
             timeout: settings.timeout,
+            first_token_timeout: settings.first_token_timeout,
+            stall_timeout: settings.stall_timeout,
             max_retries: settings.max_retries,
             backoff: Backoff { min_wait: settings.retry_min_wait, max_wait: settings.retry_max_wait },
             ..Default::default()

@@ -26,7 +26,7 @@ fn date(text: &str) -> NaiveDate {
 fn offered(calendar: &Calendar, day: &str) -> Vec<String> {
     let now = at("2026-01-01T00:00:00Z");
     let slots = calendar.slots_on(date(day), now).unwrap();
-    for (one, next) in slots.iter().zip(slots.iter().skip(1)) {
+    for [one, next] in slots.array_windows() {
         assert!(!one.overlaps(next), "{one:?} {next:?}");
     }
     slots.iter().map(|slot| slot.starts_at.format("%H:%M").to_string()).collect()

@@ -9,6 +9,7 @@
 pub mod calendar;
 pub mod prices;
 pub mod session;
+pub mod tools;
 
 pub use calendar::{Calendar, Slot};
 pub use prices::{Price, PriceBook};

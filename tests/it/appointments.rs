@@ -291,7 +291,7 @@ async fn appointments_never_overlap_when_their_length_is_changed() {
     let (first, (), second) = tokio::join!(half_hours(100), set_length(60), half_hours(200));
     let booked = booked(&system, ours).await;
     assert_eq!(booked.len(), 3 + first + second);
-    for ((one, _), (next, _)) in booked.iter().zip(booked.iter().skip(1)) {
+    for [(one, _), (next, _)] in booked.array_windows() {
         assert!(!one.overlaps(next), "{one:?} {next:?}");
     }
     world.stop().await;

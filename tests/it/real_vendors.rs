@@ -47,6 +47,29 @@ async fn session_with(client: &Client, model: &str, more: Value) -> String {
     client.session(agent.text("id")).await
 }
 
+/// 0.15 USD per million tokens in and 0.60 out, for all models of all vendors that have a key.
+fn prices() -> tempfile::NamedTempFile {
+    let prices = tempfile::NamedTempFile::new().unwrap();
+    let list = VENDORS.map(|(provider, _)| {
+        format!(
+            "[[models]]\nprovider = \"{provider}\"\nusd_per_million_in = \"0.15\"\nusd_per_million_out = \"0.60\"\n"
+        )
+    });
+    std::fs::write(prices.path(), list.concat()).unwrap();
+    prices
+}
+
+/// What so many tokens of a vendor cost, by [`prices`] and the settings' defaults, exactly.
+fn price(provider: &str, tokens_in: &Value, tokens_out: &Value) -> Decimal {
+    let (per_token_in, per_token_out) = match provider {
+        "vendor_a" => (Decimal::new(2, 6), Decimal::new(2, 6)),
+        "vendor_b" => (Decimal::new(3, 6), Decimal::new(3, 6)),
+        _ => (Decimal::new(15, 8), Decimal::new(60, 8)),
+    };
+    let tokens = |value: &Value| Decimal::from(value.as_u64().unwrap());
+    tokens(tokens_in) * per_token_in + tokens(tokens_out) * per_token_out
+}
+
 async fn stream(client: &Client, session: &str, content: &str) -> Vec<Told> {
     let request = client
         .request(reqwest::Method::POST, &format!("/api/sessions/{session}/messages"))
@@ -56,17 +79,7 @@ async fn stream(client: &Client, session: &str, content: &str) -> Vec<Told> {
 
 #[tokio::test]
 async fn a_conversation_with_a_tool_and_streaming_runs_through_every_vendor() {
-    let prices = tempfile::NamedTempFile::new().unwrap();
-    let list: String = VENDORS
-        .iter()
-        .map(|(provider, model)| {
-            format!(
-                "[[models]]\nprovider = \"{provider}\"\nmodel = \"{model}\"\nusd_per_million_in = \"0.15\"\n\
-                 usd_per_million_out = \"0.60\"\n"
-            )
-        })
-        .collect();
-    std::fs::write(prices.path(), list).unwrap();
+    let prices = prices();
     let mut settings = KEYED.to_vec();
     settings.push(("VOCALBRIDGE_PRICE_LIST", prices.path().to_str().unwrap()));
     let (_world, client) = World::start_with(&settings).await;
@@ -88,8 +101,7 @@ async fn a_conversation_with_a_tool_and_streaming_runs_through_every_vendor() {
         assert_eq!(words, content, "{provider}");
 
         // Both requests are priced from the list, exactly, and the vendor told what it used.
-        let tokens = |field: &str| Decimal::from(done.data[field].as_u64().unwrap());
-        let exact = tokens("tokens_in") * Decimal::new(15, 8) + tokens("tokens_out") * Decimal::new(60, 8);
+        let exact = price(provider, &done.data["tokens_in"], &done.data["tokens_out"]);
         assert_eq!(done.data["cost_usd"].as_str().unwrap().parse::<Decimal>().unwrap(), exact, "{provider}");
         let job = done.data["job_id"].as_str().unwrap();
         let calls = client.get(&format!("/api/provider-calls?job_id={job}")).await;
@@ -176,41 +188,54 @@ struct Fault {
     error_code: &'static str,
     /// One; or one and a retry, where trying again may help.
     attempts: usize,
+    bill: Bill,
+}
+
+/// What an attempt that failed costs all the same.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Bill {
+    Nothing,
+    /// What the vendor said it had used.
+    Told,
+    /// Words had come, and then no number.
+    Estimated,
 }
 
 fn faults() -> Vec<Fault> {
-    let fault =
-        |name, control, streams, error_code, attempts| Fault { name, control, streams, error_code, attempts };
+    let fault = |name, control, streams, error_code, attempts, bill| Fault {
+        name,
+        control,
+        streams,
+        error_code,
+        attempts,
+        bill,
+    };
     let refusing = |status: u16| json!({ "failure_rate": 1, "status": status });
     let mode = |mode: &str| json!({ "mode": mode });
+    let later = json!({ "failure_rate": 1, "status": 429, "retry_after": 0 });
+    use Bill::{Estimated, Nothing, Told};
     vec![
-        fault("401", refusing(401), false, "http_401", 1),
-        fault("404", refusing(404), false, "http_404", 1),
-        fault("408", refusing(408), false, "http_408", 2),
-        fault("429", refusing(429), false, "rate_limited", 2),
-        fault(
-            "429-later",
-            json!({ "failure_rate": 1, "status": 429, "retry_after": 0 }),
-            false,
-            "rate_limited",
-            2,
-        ),
-        fault("500", refusing(500), false, "http_500", 2),
-        fault("503", refusing(503), false, "http_503", 2),
-        fault("stall", mode("stall"), false, "timeout", 2),
-        fault("stall-streaming", mode("stall"), true, "timeout", 2),
-        fault("stall-midway", mode("stall_midway"), true, "timeout", 2),
-        fault("drop", mode("drop"), false, "dropped", 2),
-        fault("drop-midway", mode("drop"), true, "dropped", 2),
-        fault("garbage", mode("garbage"), false, "garbage", 2),
-        fault("garbage-streaming", mode("garbage"), true, "garbage", 2),
-        fault("html", mode("html"), false, "garbage", 2),
-        fault("html-streaming", mode("html"), true, "garbage", 2),
-        fault("stream-error", mode("stream_error"), true, "stream_error", 2),
-        fault("empty", mode("empty"), false, "empty_answer", 2),
-        fault("empty-streaming", mode("empty"), true, "empty_answer", 2),
-        fault("oversized", mode("oversized"), false, "garbage", 2),
-        fault("oversized-streaming", mode("oversized"), true, "garbage", 2),
+        fault("401", refusing(401), false, "http_401", 1, Nothing),
+        fault("404", refusing(404), false, "http_404", 1, Nothing),
+        fault("408", refusing(408), false, "http_408", 2, Nothing),
+        fault("429", refusing(429), false, "rate_limited", 2, Nothing),
+        fault("429-later", later, false, "rate_limited", 2, Nothing),
+        fault("500", refusing(500), false, "http_500", 2, Nothing),
+        fault("503", refusing(503), false, "http_503", 2, Nothing),
+        fault("stall", mode("stall"), false, "timeout", 2, Nothing),
+        fault("stall-streaming", mode("stall"), true, "timeout", 2, Nothing),
+        fault("stall-midway", mode("stall_midway"), true, "timeout", 2, Estimated),
+        fault("drop", mode("drop"), false, "dropped", 2, Nothing),
+        fault("drop-midway", mode("drop"), true, "dropped", 2, Estimated),
+        fault("garbage", mode("garbage"), false, "garbage", 2, Nothing),
+        fault("garbage-streaming", mode("garbage"), true, "garbage", 2, Nothing),
+        fault("html", mode("html"), false, "garbage", 2, Nothing),
+        fault("html-streaming", mode("html"), true, "garbage", 2, Nothing),
+        fault("stream-error", mode("stream_error"), true, "stream_error", 2, Estimated),
+        fault("empty", mode("empty"), false, "empty_answer", 2, Told),
+        fault("empty-streaming", mode("empty"), true, "empty_answer", 2, Told),
+        fault("oversized", mode("oversized"), false, "garbage", 2, Nothing),
+        fault("oversized-streaming", mode("oversized"), true, "garbage", 2, Estimated),
     ]
 }
 
@@ -226,8 +251,13 @@ async fn every_vendor_that_is_silent_is_given_up_in_time() {
 
 /// Puts every vendor through the faults that are `wanted`, and compares the bill.
 async fn table(timeout_seconds: &str, wanted: impl Fn(&Fault) -> bool) {
+    let prices = prices();
     let mut settings = KEYED.to_vec();
-    settings.extend([("VENDOR_MAX_RETRIES", "1"), ("VENDOR_TIMEOUT_SECONDS", timeout_seconds)]);
+    settings.extend([
+        ("VENDOR_MAX_RETRIES", "1"),
+        ("VENDOR_TIMEOUT_SECONDS", timeout_seconds),
+        ("VOCALBRIDGE_PRICE_LIST", prices.path().to_str().unwrap()),
+    ]);
     let (world, client) = World::start_with(&settings).await;
     let own = [("vendor_a", "vendor-a"), ("vendor_b", "vendor-b")];
     let (world, client, wanted) = (&world, &client, &wanted);
@@ -273,6 +303,7 @@ async fn cell(client: &Client, provider: &str, session: &str, fault: &Fault) -> 
     let calls =
         client.get(&format!("/api/provider-calls?job_id={}", ended["job_id"].as_str().unwrap())).await;
     assert_eq!(calls.rows().len(), fault.attempts, "{what}: {calls:?}");
+    let mut spent = Decimal::ZERO;
     for call in calls.rows() {
         let outcome = if timed_out { "timed_out" } else { "failed" };
         assert_eq!(
@@ -281,8 +312,17 @@ async fn cell(client: &Client, provider: &str, session: &str, fault: &Fault) -> 
             "{what}: {call}"
         );
         assert_eq!(call["provider"], provider);
+        let cost: Decimal = call["cost_usd"].as_str().unwrap().parse().unwrap();
+        assert_eq!(cost, price(provider, &call["tokens_in"], &call["tokens_out"]), "{what}: {call}");
+        let bill = match (cost.is_zero(), call["estimated"].as_bool().unwrap()) {
+            (true, _) => Bill::Nothing,
+            (false, false) => Bill::Told,
+            (false, true) => Bill::Estimated,
+        };
+        assert_eq!(bill, fault.bill, "{what}: {call}");
+        spent += cost;
     }
-    calls.rows().iter().map(|call| call["cost_usd"].as_str().unwrap().parse::<Decimal>().unwrap()).sum()
+    spent
 }
 
 #[tokio::test]

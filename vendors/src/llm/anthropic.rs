@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::anthropic_answer::{Message, Streamed};
 use super::calls::arguments_object;
 use super::sse::{ServerSentEvents, read};
-use super::wire::{Answer, Path, StreamDecoder, Wire, json, secret_header};
+use super::wire::{Answer, Path, StreamDecoder, Wire, error_in, json, secret_header, turns};
 use super::{ChatMessage, ChatRequest};
 use crate::http::{Refusal, VendorError};
 
@@ -41,7 +41,10 @@ impl Wire for Anthropic {
             model,
             max_tokens: request.max_output_tokens.unwrap_or(DEFAULT_MAX_TOKENS),
             system: (!request.system.is_empty()).then_some(&request.system),
-            messages: turns(&request.messages),
+            messages: turns(&request.messages, blocks)
+                .into_iter()
+                .map(|(role, content)| Turn { role, content })
+                .collect(),
             tools: request
                 .tools
                 .iter()
@@ -65,15 +68,11 @@ impl Wire for Anthropic {
 
     fn refusal(&self, body: &[u8]) -> Refusal {
         #[derive(Deserialize)]
-        struct Failure {
-            error: Reason,
-        }
-        #[derive(Deserialize)]
         struct Reason {
             r#type: String,
         }
 
-        let permanent = read(body).is_ok_and(|Failure { error }| error.r#type == "billing_error");
+        let permanent = error_in(body).is_some_and(|Reason { r#type }| r#type == "billing_error");
         Refusal { retry_after: None, permanent }
     }
 }
@@ -109,21 +108,6 @@ struct Tool<'a> {
     name: &'a str,
     description: &'a str,
     input_schema: &'a Value,
-}
-
-/// Turns alternate here, and the results of all calls stand in the one turn after them: messages of one role
-/// are merged.
-fn turns(messages: &[ChatMessage]) -> Vec<Turn<'_>> {
-    let mut turns: Vec<Turn<'_>> = Vec::with_capacity(messages.len());
-    for message in messages {
-        let (role, blocks) = blocks(message);
-        match turns.last_mut() {
-            _ if blocks.is_empty() => {}
-            Some(last) if last.role == role => last.content.extend(blocks),
-            _ => turns.push(Turn { role, content: blocks }),
-        }
-    }
-    turns
 }
 
 fn blocks(message: &ChatMessage) -> (&'static str, Vec<Block<'_>>) {

@@ -13,7 +13,7 @@ use serde_json::{Value, json as value};
 use super::calls::{arguments_object, is_made_up};
 use super::gemini_answer::{Chunk, Generation};
 use super::sse::{ServerSentEvents, read};
-use super::wire::{Answer, Path, StreamDecoder, Wire, json, secret_header};
+use super::wire::{Answer, Path, StreamDecoder, Wire, error_in, json, secret_header, turns};
 use super::{ChatMessage, ChatRequest, ToolCall, ToolSpec};
 use crate::http::{Refusal, VendorError};
 
@@ -41,8 +41,12 @@ impl Wire for Gemini {
 
     fn encode(&self, request: &ChatRequest, model: &str, _streaming: bool) -> Result<Bytes, VendorError> {
         let system = (!request.system.is_empty()).then_some(&request.system);
+        let signed = !model.starts_with(UNSIGNED_GENERATION);
         json(&Request {
-            contents: contents(&request.messages, !model.starts_with(UNSIGNED_GENERATION)),
+            contents: turns(&request.messages, |message| parts(message, signed))
+                .into_iter()
+                .map(|(role, parts)| Content { role, parts })
+                .collect(),
             system_instruction: system
                 .map(|system| Instruction { parts: vec![PartOut::of(PartData::Text(system))] }),
             tools: match request.tools.is_empty() {
@@ -75,10 +79,6 @@ impl Wire for Gemini {
 
     fn refusal(&self, body: &[u8]) -> Refusal {
         #[derive(Deserialize)]
-        struct Failure {
-            error: Reason,
-        }
-        #[derive(Deserialize)]
         struct Reason {
             #[serde(default)]
             details: Vec<Detail>,
@@ -91,12 +91,12 @@ impl Wire for Gemini {
             reason: Option<String>,
         }
 
-        let Ok(Failure { error }) = read(body) else { return Refusal::default() };
+        let Some(Reason { details }) = error_in(body) else { return Refusal::default() };
         let reason = |detail: &Detail| detail.reason.as_deref() == Some("API_KEY_INVALID");
         Refusal {
-            retry_after: error.details.iter().find_map(|detail| seconds(detail.retry_delay.as_deref()?)),
+            retry_after: details.iter().find_map(|detail| seconds(detail.retry_delay.as_deref()?)),
             // Said with status 400, as if the request were wrong and not the key.
-            permanent: error.details.iter().any(reason),
+            permanent: details.iter().any(reason),
         }
     }
 }
@@ -186,21 +186,6 @@ impl<'a> From<&'a ToolSpec> for Declaration<'a> {
     fn from(tool: &'a ToolSpec) -> Self {
         Self { name: &tool.name, description: &tool.description, parameters_json_schema: &tool.parameters }
     }
-}
-
-/// Turns alternate here, and the results of all calls stand in the one turn after them: messages of one role
-/// are merged.
-fn contents(messages: &[ChatMessage], signed: bool) -> Vec<Content<'_>> {
-    let mut contents: Vec<Content<'_>> = Vec::with_capacity(messages.len());
-    for message in messages {
-        let (role, parts) = parts(message, signed);
-        match contents.last_mut() {
-            _ if parts.is_empty() => {}
-            Some(last) if last.role == role => last.parts.extend(parts),
-            _ => contents.push(Content { role, parts }),
-        }
-    }
-    contents
 }
 
 fn parts(message: &ChatMessage, signed: bool) -> (&'static str, Vec<PartOut<'_>>) {

@@ -4,7 +4,7 @@
 //! Reads more than OpenAI sends, because "compatible" is a wide word: every leniency below says who needs it.
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::header::HeaderMap;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::calls::arguments_object;
 use super::openai_answer::{Chunk, Completion};
 use super::sse::{ServerSentEvents, read};
-use super::wire::{Answer, Path, StreamDecoder, Wire, json, secret_header};
+use super::wire::{Answer, Path, StreamDecoder, Wire, bearer, error_in, json};
 use super::{ChatMessage, ChatRequest, ToolCall, ToolSpec};
 use crate::http::{Refusal, VendorError};
 
@@ -36,7 +36,7 @@ impl Wire for OpenAi {
     }
 
     fn headers(&self, api_key: &SecretString) -> Result<HeaderMap, VendorError> {
-        Ok(HeaderMap::from_iter([(AUTHORIZATION, secret_header("Bearer ", api_key)?)]))
+        bearer(api_key)
     }
 
     fn encode(&self, request: &ChatRequest, model: &str, streaming: bool) -> Result<Bytes, VendorError> {
@@ -70,10 +70,6 @@ impl Wire for OpenAi {
 
     fn refusal(&self, body: &[u8]) -> Refusal {
         #[derive(Deserialize)]
-        struct Failure {
-            error: Reason,
-        }
-        #[derive(Deserialize)]
         struct Reason {
             // Some servers put the status's number here.
             #[serde(default)]
@@ -83,7 +79,7 @@ impl Wire for OpenAi {
         }
 
         let spent = |value: &Value| value.as_str().is_some_and(|code| SPENT.contains(&code));
-        let permanent = read(body).is_ok_and(|Failure { error }| spent(&error.code) || spent(&error.kind));
+        let permanent = error_in(body).is_some_and(|Reason { code, kind }| spent(&code) || spent(&kind));
         Refusal { retry_after: None, permanent }
     }
 }

@@ -4,13 +4,13 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::header::HeaderMap;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::sse::{Events, ServerSentEvents, read};
-use super::wire::{Answer, Path, Piece, StreamDecoder, Wire, json, secret_header};
+use super::wire::{Answer, Path, Piece, StreamDecoder, Wire, bearer, json};
 use super::{ChatMessage, ChatRequest, ToolCall, Usage};
 use crate::http::VendorError;
 
@@ -22,7 +22,7 @@ impl Wire for VendorA {
     }
 
     fn headers(&self, api_key: &SecretString) -> Result<HeaderMap, VendorError> {
-        Ok(HeaderMap::from_iter([(AUTHORIZATION, secret_header("Bearer ", api_key)?)]))
+        bearer(api_key)
     }
 
     fn encode(&self, request: &ChatRequest, model: &str, streaming: bool) -> Result<Bytes, VendorError> {

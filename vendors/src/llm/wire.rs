@@ -1,10 +1,12 @@
 //! What differs between vendors: how a request is written and an answer read. No I/O.
 
 use bytes::Bytes;
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use super::{ChatReply, ChatRequest, ToolCall, Usage};
+use super::{ChatMessage, ChatReply, ChatRequest, ToolCall, Usage};
 use crate::http::{Refusal, VendorError};
 
 /// A vendor's wire format. Implementations hold no state of a call.
@@ -126,6 +128,41 @@ pub(super) fn secret_header(prefix: &str, api_key: &SecretString) -> Result<Head
         .map_err(|_| VendorError::misconfigured("the vendor's key cannot be sent in a header"))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// The header of a bearer token.
+///
+/// # Errors
+/// As [`secret_header`].
+pub(super) fn bearer(api_key: &SecretString) -> Result<HeaderMap, VendorError> {
+    Ok(HeaderMap::from_iter([(AUTHORIZATION, secret_header("Bearer ", api_key)?)]))
+}
+
+/// What stands under `error` in an error answer, where most vendors say what went wrong.
+pub(super) fn error_in<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    #[derive(Deserialize)]
+    struct Failure<T> {
+        error: T,
+    }
+    serde_json::from_slice(body).ok().map(|Failure { error }| error)
+}
+
+/// The conversation in turns of different roles, for formats whose roles alternate and that want the results of all
+/// calls in the one turn after them: what neighbours of one role say is put together, and who says nothing is left out.
+pub(super) fn turns<'a, P>(
+    messages: &'a [ChatMessage],
+    parts: impl Fn(&'a ChatMessage) -> (&'static str, Vec<P>),
+) -> Vec<(&'static str, Vec<P>)> {
+    let mut turns: Vec<(&'static str, Vec<P>)> = Vec::with_capacity(messages.len());
+    for message in messages {
+        let (role, parts) = parts(message);
+        match turns.last_mut() {
+            _ if parts.is_empty() => {}
+            Some((last, said)) if *last == role => said.extend(parts),
+            _ => turns.push((role, parts)),
+        }
+    }
+    turns
 }
 
 /// Serialises a body; only a map with keys that are no strings could fail, and no format has one.

@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use vendors::llm::ToolSpec;
 
-use super::{SOURCE, ToolError, calendar};
+use super::{SOURCE, ToolError, calendar, read};
 use crate::{Workers, away};
 
-pub(super) const NAME: &str = "book_appointment";
+pub(super) use domain::tools::BOOK_APPOINTMENT as NAME;
 
 /// What the model is told when somebody else has the time.
 const SLOT_TAKEN: &str = "slot_taken";
@@ -107,8 +107,7 @@ pub(super) async fn run(
 
 fn wanted(arguments: &Value) -> Result<Wanted, ToolError> {
     let refused = |reason: &str| ToolError::Refused(reason.to_owned());
-    let Arguments { start, name, phone } = serde_json::from_value(arguments.clone())
-        .map_err(|error| ToolError::Refused(format!("the arguments do not fit: {error}")))?;
+    let Arguments { start, name, phone } = read(arguments)?;
     let starts_at: DateTime<FixedOffset> = DateTime::parse_from_rfc3339(start.trim())
         .map_err(|_| refused("start must be RFC 3339 with an offset, such as 2026-03-02T09:00:00Z"))?;
     let (name, phone) = (name.trim(), phone.trim());

@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use vendors::llm::ToolSpec;
 
-use super::{ToolError, calendar};
+use super::{ToolError, calendar, read};
 use crate::Workers;
 
-pub(super) const NAME: &str = "check_availability";
+pub(super) use domain::tools::CHECK_AVAILABILITY as NAME;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,8 +39,7 @@ pub(super) async fn run(
     agent_id: AgentId,
     arguments: &Value,
 ) -> Result<Value, ToolError> {
-    let Arguments { date } = serde_json::from_value(arguments.clone())
-        .map_err(|error| ToolError::Refused(format!("the arguments do not fit: {error}")))?;
+    let Arguments { date } = read(arguments)?;
     let calendar = calendar::calendar(workers, tenant_id, agent_id).await?;
     let slots = calendar
         .slots_on(date, workers.clock.now())

@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use vendors::llm::ToolSpec;
 
-use super::ToolError;
+use super::{ToolError, read};
 use crate::{Workers, away};
 
-pub(super) const NAME: &str = "invoice_lookup";
+pub(super) use domain::tools::INVOICE_LOOKUP as NAME;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,8 +39,7 @@ pub(super) async fn run(
     tenant_id: TenantId,
     arguments: &Value,
 ) -> Result<Value, ToolError> {
-    let Arguments { invoice_id } = serde_json::from_value(arguments.clone())
-        .map_err(|error| ToolError::Refused(format!("the arguments do not fit: {error}")))?;
+    let Arguments { invoice_id } = read(arguments)?;
     let number = invoice_id.trim().to_ascii_uppercase();
     let found = configuration::invoice(&workers.database, tenant_id, &number)
         .await

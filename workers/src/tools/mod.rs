@@ -16,6 +16,7 @@ use events::{Cause, Event, EventId, Payload};
 use nats::consume::{self, Delivery};
 use nats::topology::TOOLS;
 use nats::{Expect, Failure, Handler};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,12 @@ pub(crate) use registry::specs;
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 /// A larger result is not told: it would fill the model's window.
 const MAX_RESULT_BYTES: usize = 64 * 1_024;
+
+/// The arguments as a tool wants them. Their schema has been checked; what it cannot say is refused here.
+fn read<T: DeserializeOwned>(arguments: &Value) -> Result<T, ToolError> {
+    T::deserialize(arguments)
+        .map_err(|error| ToolError::Refused(format!("the arguments do not fit: {error}")))
+}
 
 async fn run_tool(
     workers: &Workers,

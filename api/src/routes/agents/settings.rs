@@ -1,5 +1,6 @@
 //! From what a client sends to an agent's settings: defaults, merging, and every check.
 
+use domain::tools;
 use events::agent::AgentSettings;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -101,8 +102,6 @@ pub(super) fn sent<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 const DEFAULT_SYSTEM_PROMPT: &str = "You are a helpful assistant of our company. Answer briefly and to the point. Use the \
     tools you have instead of guessing, and say so when you do not know something.";
 const DEFAULT_LANGUAGE: &str = "en-US";
-/// What agents can be given.
-const TOOLS: [&str; 3] = ["invoice_lookup", "check_availability", "book_appointment"];
 const MAX_FALLBACKS: usize = 8;
 const MAX_METADATA_BYTES: usize = 16 * 1_024;
 
@@ -351,8 +350,8 @@ fn check(settings: &AgentSettings, mistakes: &mut Mistakes) {
     }
     for (index, tool) in settings.tools_enabled.iter().enumerate() {
         let field = format!("tools_enabled[{index}]");
-        if !TOOLS.contains(&tool.as_str()) {
-            mistakes.add(&field, format_args!("is no tool; there are: {}", TOOLS.join(", ")));
+        if !tools::BUILT_IN.contains(&tool.as_str()) {
+            mistakes.add(&field, format_args!("is no tool; there are: {}", tools::BUILT_IN.join(", ")));
         } else if settings.tools_enabled[..index].contains(tool) {
             mistakes.add(&field, "is named twice");
         }
