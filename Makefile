@@ -33,6 +33,7 @@ check: ## what has to pass before a commit: format, lints, queries, dependencies
 	$(MAKE) test
 
 bench: ## load on the real system, compared with the vendor called directly
+	cargo build --release -p tests --bins # the program under test is one of them
 	cargo run --release -p tests --bin bench -- $(ARGS)
 
 schemas: ## write the events' schemas and docs/events.md

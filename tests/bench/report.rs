@@ -33,8 +33,11 @@ pub fn vendor_layer(measured: &VendorLayer) {
 pub fn pair(name: &str, direct: &Measured, gateway: &Measured) {
     row(&format!("{name}: vendor"), direct);
     row(&format!("{name}: system"), gateway);
-    let [p50, p90, p99, p999] = Measured::added(direct, gateway);
-    println!("{:<34} {p50:>8.2} {p90:>8.2} {p99:>8.2} {p999:>8.2}\n", "  added");
+    added("  added", &Measured::added(direct, gateway));
+}
+
+pub fn added(name: &str, [p50, p90, p99, p999]: &[f64; 4]) {
+    println!("{name:<34} {p50:>8.2} {p90:>8.2} {p99:>8.2} {p999:>8.2}\n");
 }
 
 fn row(name: &str, measured: &Measured) {
@@ -62,6 +65,7 @@ pub fn verdict(
     steady: &[f64; 4],
     many: &Measured,
     memory_mib: f64,
+    rebuilt_per_second: f64,
     vendor_layer: &VendorLayer,
 ) {
     println!("\n{:<52} {:>10} {:>10}", "to reach", "measured", "limit");
@@ -74,6 +78,7 @@ pub fn verdict(
     line("added p99 at 100/s, 0 ms vendor (ms)", steady[2], 6.0, true);
     line("messages/s over 64 connections", many.throughput(), 1_800.0, false);
     line("CPU per message over all processes (ms)", many.cpu_ms, 0.85, true);
+    line("rebuild of all projections (events/s)", rebuilt_per_second, 25_000.0, false);
     line("api and workers together (MiB)", memory_mib, 100.0, true);
     let byte_to_byte_us = vendor_layer.latency.value_at_quantile(0.5) as f64 / 1_000.0;
     line("vendor's byte to ours, p50 (us)", byte_to_byte_us, 100.0, true);
