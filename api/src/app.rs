@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub tasks: TaskTracker,
     /// One permit per message that is waited for.
     pub waiting: Arc<Semaphore>,
+    /// One permit per open stream of session events.
+    pub following: Arc<Semaphore>,
     /// SHA-256 of the operator's key.
     pub operator_digest: [u8; 32],
     /// By SHA-256.
@@ -67,6 +69,7 @@ impl App {
             followers: Followers::new(nats.log.partitions()),
             changes: progress.config_changes(),
             waiting: Arc::new(Semaphore::new(config.max_waiting)),
+            following: Arc::new(Semaphore::new(config.max_following)),
             operator_digest: api_key::digest(config.operator_key.expose_secret()),
             keys: Recent::new(),
             sessions: Sessions::new(),

@@ -22,6 +22,8 @@ pub struct Config {
     pub default_wait: Duration,
     /// Message POSTs waiting at once in this process; more are refused with 503.
     pub max_waiting: usize,
+    /// Streams of session events open at once in this process; more are refused with 503.
+    pub max_following: usize,
 }
 
 /// Whom agents can be given to think with.
@@ -74,6 +76,7 @@ impl Config {
     pub const DEFAULT_MAX_BODY_BYTES: usize = 256 * 1_024;
     pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
     pub const DEFAULT_MAX_WAITING: usize = 4_096;
+    pub const DEFAULT_MAX_FOLLOWING: usize = 4_096;
 }
 
 impl Provider {

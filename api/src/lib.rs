@@ -72,6 +72,12 @@ pub async fn run(listener: TcpListener, api: Api, shutdown: CancellationToken) {
     app.tasks.wait().await;
 }
 
+/// Serves `/live`, `/ready`, `/health` and `/metrics` alone, until `shutdown`: for processes without the api.
+pub async fn run_monitoring(listener: TcpListener, api: Api, shutdown: CancellationToken) {
+    let app = App::new(api, shutdown.clone());
+    server::serve(listener, routes::monitoring(app), shutdown).await;
+}
+
 /// The OpenAPI document of everything that [`run`] serves.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     routes::document()

@@ -65,6 +65,8 @@ pub(crate) mod problems {
         OfAnId: NotFound;
         /// Of a server that is not ready.
         Starting: Unavailable ShuttingDown;
+        /// Of a stream that takes a place.
+        Streaming: Unavailable AtCapacity;
         /// Of a message that is waited for.
         OfATurn: Conflict SessionEnded AgentUnavailable CustomerErased Cancelled VendorFailed Unavailable AtCapacity
             ShuttingDown VendorTimeout;

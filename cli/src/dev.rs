@@ -86,7 +86,7 @@ async fn run(options: &Options, services: &mut Services, shutdown: CancellationT
     let listener = if options.services_only || options.seed_only {
         None
     } else {
-        Some(serve::listen("127.0.0.1", port).await?)
+        Some(serve::listen("127.0.0.1", port, serve::PORT_SETTING).await?)
     };
     let port =
         listener.as_ref().map_or(Ok(port), |listener| listener.local_addr().map(|address| address.port()))?;

@@ -11,8 +11,11 @@ use crate::system::{self, Role, Roles, System};
 pub async fn serve(settings: Settings, roles: Roles) -> Result<()> {
     let tracker = TaskTracker::new();
     let shutdown = system::shutdown_signal(&tracker)?;
-    let listener =
-        if roles.0.contains(&Role::Api) { Some(listen("0.0.0.0", settings.port).await?) } else { None };
+    let listener = if roles.0.contains(&Role::Api) {
+        Some(listen("0.0.0.0", settings.port, PORT_SETTING).await?)
+    } else {
+        None
+    };
     let system = System::connect(settings).await?;
     match listener.as_ref().map(TcpListener::local_addr).transpose()? {
         Some(address) => tracing::info!(%address, ?roles, "serving"),
@@ -21,10 +24,15 @@ pub async fn serve(settings: Settings, roles: Roles) -> Result<()> {
     system.run(&roles, listener, shutdown).await
 }
 
+/// What chooses the api's port.
+pub const PORT_SETTING: &str = "VOCALBRIDGE_PORT or --port";
+
+/// `setting` is what chooses the port.
+///
 /// # Errors
 /// When the port is taken.
-pub async fn listen(host: &str, port: u16) -> Result<TcpListener> {
-    TcpListener::bind((host, port)).await.with_context(|| {
-        format!("cannot listen on port {port}; VOCALBRIDGE_PORT or --port chooses another (0: any)")
-    })
+pub async fn listen(host: &str, port: u16, setting: &str) -> Result<TcpListener> {
+    TcpListener::bind((host, port))
+        .await
+        .with_context(|| format!("cannot listen on port {port}; {setting} chooses another"))
 }

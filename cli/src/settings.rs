@@ -21,6 +21,8 @@ pub struct Settings {
     pub nats_partitions: u16,
     pub nats_replicas: usize,
     pub port: u16,
+    /// Where a process without the api tells how it is; `None`: nowhere.
+    pub monitoring_port: Option<u16>,
     pub operator_key: SecretString,
     pub secret_key: SecretString,
     /// `None`: `http://localhost:<port>`.
@@ -80,6 +82,7 @@ impl Settings {
             nats_partitions: reader.or("NATS_PARTITIONS", 1, in_range(1, 99)),
             nats_replicas: reader.or("NATS_REPLICAS", 1, in_range(1, 5)),
             port: reader.or("VOCALBRIDGE_PORT", DEFAULT_PORT, in_range(0, u16::MAX)),
+            monitoring_port: reader.optional("VOCALBRIDGE_MONITORING_PORT", in_range(1, u16::MAX)),
             operator_key: reader.required("VOCALBRIDGE_OPERATOR_KEY", at_least(16)).into(),
             secret_key: reader.required("VOCALBRIDGE_SECRET_KEY", secret_key).into(),
             app_url: reader.optional("APP_URL", url_of(&["http", "https"])),

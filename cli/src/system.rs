@@ -20,6 +20,7 @@ use vendors::resilience::Backoff;
 use vendors::simulator::{self, SimulatorConfig};
 use workers::Workers;
 
+use crate::serve;
 use crate::settings::Settings;
 use crate::source::LogSource;
 
@@ -126,6 +127,10 @@ impl System {
             let (progress, later) = (progress.clone(), later.clone());
             async move { progress.run(later).await }
         });
+        if let Some(port) = self.settings.monitoring_port {
+            let listener = serve::listen("0.0.0.0", port, "VOCALBRIDGE_MONITORING_PORT").await?;
+            tracker.spawn(api::run_monitoring(listener, self.api(progress.clone()), later.clone()));
+        }
         if roles.have(Role::Projections) {
             let (settings, end) = (self.settings.clone(), later.clone());
             tracker.spawn_blocking(move || {
@@ -180,6 +185,7 @@ impl System {
             max_body_bytes: api::Config::DEFAULT_MAX_BODY_BYTES,
             default_wait: api::Config::DEFAULT_WAIT,
             max_waiting: api::Config::DEFAULT_MAX_WAITING,
+            max_following: api::Config::DEFAULT_MAX_FOLLOWING,
         };
         api::Api {
             nats: self.nats.clone(),

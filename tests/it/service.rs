@@ -6,6 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tests::client::Answer;
 use tests::process::serve;
+use tests::world::{free_port, ready};
 use tests::{Client, World, eventually};
 
 async fn option(client: &Client, origin: &str) -> Answer {
@@ -58,7 +59,7 @@ async fn health_names_the_dependency_that_is_away() {
     listed.assert_problem(503, "unavailable", "a list without its table");
     assert!(!listed.header("retry-after").is_empty(), "{listed:?}");
     world.services.postgres.start_again().await.unwrap();
-    tests::world::ready(&client).await;
+    ready(&client).await;
     eventually("health after the return", Duration::from_secs(20), async || {
         (client.get("/health").await.text("status") == "ok").then_some(())
     })
@@ -115,6 +116,20 @@ async fn metrics_are_prometheus_text_with_our_counters() {
     ] {
         assert!(text.contains(sample), "no {sample} in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn a_process_without_the_api_tells_how_it_is_on_a_port_of_its_own() {
+    let port = free_port();
+    let mut world = World::with_environment(&[("VOCALBRIDGE_MONITORING_PORT", &port.to_string())]).await;
+    let _process = world.spawn("workers,projections", 0);
+    let monitor = world.client(&format!("http://127.0.0.1:{port}"), 0);
+    ready(&monitor).await;
+    let health = monitor.get("/health").await;
+    assert_eq!((health.status, health.text("status")), (StatusCode::OK, "ok"), "{health:?}");
+    let metrics = monitor.get("/metrics").await;
+    assert!(metrics.body.as_str().unwrap().contains("# TYPE vocalbridge_"), "{metrics:?}");
+    monitor.get("/api/agents").await.assert_problem(404, "not_found", "the api is elsewhere");
 }
 
 /// What a page makes a browser fetch: `src`, `href`, `action`, `srcset`, `url(…)` and imports.

@@ -65,6 +65,12 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
+/// What is served where there is no api.
+pub(crate) fn monitoring(app: App) -> Router {
+    let (routes, _) = service::monitoring().split_for_parts();
+    routes.fallback(|| async { Problem::not_found("route") }).layer(from_fn(edge::surround)).with_state(app)
+}
+
 fn cors(config: &Config) -> CorsLayer {
     let origins = match &config.cors_origins[..] {
         [any] if any == "*" => AllowOrigin::any(),

@@ -24,8 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LAG: Duration = Duration::from_millis(500);
 
 pub(crate) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(get_service)).merge(monitoring())
+}
+
+/// What tells how a process is.
+pub(crate) fn monitoring() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(get_service))
         .routes(routes!(get_health))
         .routes(routes!(get_ready))
         .routes(routes!(get_live))

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use events::{Aggregate, Event, Position, SessionId, TenantId, binding};
 use futures_util::Stream;
 use futures_util::stream::unfold;
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -19,7 +20,7 @@ use crate::extract::PathId;
 use crate::follower::{self, Seen, Watch};
 use crate::openapi::problems;
 use crate::opened::opened;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::routes::messages::stream::{KEEP_ALIVE, NO_BUFFERING};
 use crate::{App, sessions};
 
@@ -42,7 +43,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
     ),
     responses(
         (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
-        problems::Reading, problems::OfAnId,
+        problems::Reading, problems::OfAnId, problems::Streaming,
     )
 )]
 async fn follow_session(
@@ -53,6 +54,8 @@ async fn follow_session(
 ) -> Result<Response, Problem> {
     let tenant_id = caller.tenant_id;
     sessions::find(&app, tenant_id, session_id).await?;
+    let full = |_| Problem::new(Code::AtCapacity, "too many clients follow sessions; come back in a moment");
+    let permit = app.following.clone().try_acquire_owned().map_err(full)?;
     let session = Aggregate::session(tenant_id, session_id);
     let after = last_event_id(&headers, app.nats.log.partition_of(&session))?;
     let watch = follower::watch(&app, &session).await?;
@@ -64,6 +67,7 @@ async fn follow_session(
         watch,
         told_to: after,
         queue: VecDeque::new(),
+        _permit: permit,
     };
     telling.catch_up().await?;
     let stream = Sse::new(told(telling)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
@@ -79,6 +83,7 @@ struct Telling {
     /// Everything up to and with this sequence is told or in the queue.
     told_to: u64,
     queue: VecDeque<Told>,
+    _permit: OwnedSemaphorePermit,
 }
 
 fn told(telling: Telling) -> impl Stream<Item = Result<Told, Infallible>> + Send {
