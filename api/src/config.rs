@@ -69,6 +69,8 @@ pub struct Model {
     pub is_default: bool,
     /// USD per million tokens in and out.
     pub price: Option<(Decimal, Decimal)>,
+    /// What it can take in and answer at once.
+    pub context_tokens: u64,
 }
 
 impl Config {

@@ -68,8 +68,8 @@ pub(crate) mod problems {
         /// Of a stream that takes a place.
         Streaming: Unavailable AtCapacity;
         /// Of a message that is waited for.
-        OfATurn: Conflict SessionEnded AgentUnavailable CustomerErased Cancelled VendorFailed Unavailable AtCapacity
-            ShuttingDown VendorTimeout;
+        OfATurn: Conflict SessionEnded AgentUnavailable CustomerErased Cancelled PayloadTooLarge ContextExceeded
+            VendorFailed Unavailable AtCapacity ShuttingDown VendorTimeout;
     }
 }
 

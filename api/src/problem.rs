@@ -55,6 +55,7 @@ codes! {
     AgentUnavailable = "agent_unavailable", CONFLICT, "The agent is deleted or switched off";
     CustomerErased = "customer_erased", CONFLICT, "The customer's data was erased";
     Cancelled = "cancelled", CONFLICT, "The job was cancelled";
+    ContextExceeded = "context_exceeded", PAYLOAD_TOO_LARGE, "The message does not fit into the model's window";
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     UriTooLong = "uri_too_long", URI_TOO_LONG, "The path is too long";
     HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large";

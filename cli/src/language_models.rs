@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Price, PriceBook};
+use domain::context::ModelWindow;
+use domain::{Price, PriceBook, Windows};
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 use vendors::llm::{LlmWire, VENDOR_A, VENDOR_B};
@@ -24,7 +25,13 @@ struct Known {
     simulated_path: &'static str,
     /// A model whose name begins like this is the vendor's, where no vendor is named.
     model_prefixes: &'static [&'static str],
+    /// Tokens that a model of the vendor can take in and answer at once, where the price list does not say it: the
+    /// smallest window among those that the vendor's own documents offered in 2025.
+    context_tokens: u64,
 }
+
+/// The simulated vendors take in anything; this is what many real ones have.
+const BUILT_IN_CONTEXT_TOKENS: u64 = 128_000;
 
 const KNOWN: [Known; 6] = [
     Known {
@@ -36,6 +43,8 @@ const KNOWN: [Known; 6] = [
         usual_base_url: Some("https://api.openai.com/v1"),
         simulated_path: "/openai/v1",
         model_prefixes: &["gpt-"],
+        // platform.openai.com/docs/models: 128,000, newer ones more.
+        context_tokens: 128_000,
     },
     Known {
         provider: "anthropic",
@@ -46,6 +55,8 @@ const KNOWN: [Known; 6] = [
         usual_base_url: Some("https://api.anthropic.com"),
         simulated_path: "/anthropic",
         model_prefixes: &["claude-"],
+        // platform.claude.com/docs/en/build-with-claude/context-windows: 200,000, newer ones more.
+        context_tokens: 200_000,
     },
     Known {
         provider: "deepseek",
@@ -56,6 +67,8 @@ const KNOWN: [Known; 6] = [
         usual_base_url: Some("https://api.deepseek.com"),
         simulated_path: "/deepseek",
         model_prefixes: &["deepseek-"],
+        // api-docs.deepseek.com/quick_start/pricing-details-usd: 64K, newer ones more.
+        context_tokens: 64_000,
     },
     Known {
         provider: "google",
@@ -66,6 +79,8 @@ const KNOWN: [Known; 6] = [
         usual_base_url: Some("https://generativelanguage.googleapis.com"),
         simulated_path: "/google",
         model_prefixes: &["gemini-"],
+        // ai.google.dev/gemini-api/docs/tokens: about 1,000,000.
+        context_tokens: 1_000_000,
     },
     Known {
         provider: "groq",
@@ -76,6 +91,8 @@ const KNOWN: [Known; 6] = [
         usual_base_url: Some("https://api.groq.com/openai/v1"),
         simulated_path: "/groq/openai/v1",
         model_prefixes: &["llama-", "mixtral-"],
+        // console.groq.com/docs/models: 131,072 for most, 32,768 for Mixtral.
+        context_tokens: 32_768,
     },
     Known {
         provider: "openai_compatible",
@@ -86,6 +103,8 @@ const KNOWN: [Known; 6] = [
         usual_base_url: None,
         simulated_path: "/openai/v1",
         model_prefixes: &[],
+        // Nobody knows what is behind it. Ollama, for one, gives 4,096 and silently drops what is beyond.
+        context_tokens: Windows::UNKNOWN.0,
     },
 ];
 
@@ -205,6 +224,16 @@ impl LanguageModels {
         PriceBook { version, prices }
     }
 
+    /// How much of a conversation each model can be told: what the price list says goes before what is usual.
+    pub fn windows(&self) -> Windows {
+        let usual =
+            |provider: &str, tokens| ModelWindow { provider: provider.to_owned(), model: None, tokens };
+        let told = self.price_list.iter().flat_map(|list| list.windows.iter().cloned());
+        let built_in = [VENDOR_A, VENDOR_B].map(|provider| usual(provider, BUILT_IN_CONTEXT_TOKENS));
+        let known = KNOWN.iter().map(|known| usual(known.provider, known.context_tokens));
+        Windows(told.chain(built_in).chain(known).collect())
+    }
+
     /// What the api has to know.
     pub fn for_api(&self) -> api::LanguageModels {
         let provider = |vendor: &Vendor| api::Provider {
@@ -228,12 +257,13 @@ impl LanguageModels {
 
     /// The vendors' default models, then the others that have a price.
     fn named(&self) -> Vec<api::Model> {
-        let book = self.price_book();
+        let (book, windows) = (self.price_book(), self.windows());
         let model = |provider: &str, name: &str, is_default| api::Model {
             provider: provider.to_owned(),
             name: name.to_owned(),
             is_default,
             price: book.price(provider, name).map(|price| (price.per_million_in, price.per_million_out)),
+            context_tokens: windows.of(provider, name).0,
         };
         let defaults = self.default_models();
         let mut named: Vec<_> = self

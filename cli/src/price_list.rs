@@ -1,4 +1,5 @@
-//! The file of `VOCALBRIDGE_PRICE_LIST`: what the models of the vendors cost, as the operator has agreed with them.
+//! The file of `VOCALBRIDGE_PRICE_LIST`: what the models of the vendors cost, as the operator has agreed with them, and
+//! how much of a conversation they can be told.
 //!
 //! ```toml
 //! [[models]]
@@ -6,9 +7,11 @@
 //! model = "gpt-4.1"              # left out: all models of the vendor that have no price of their own
 //! usd_per_million_in = "2.00"    # decimals are written as strings, so that nothing is rounded on the way
 //! usd_per_million_out = "8.00"
+//! context_tokens = 1047576       # left out: the vendor's
 //! ```
 
-use domain::Price;
+use domain::context::ModelWindow;
+use domain::{Price, Windows};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -19,7 +22,11 @@ pub struct PriceList {
     /// Names this content: the first 12 digits of its SHA-256.
     pub version: String,
     pub prices: Vec<Price>,
+    pub windows: Vec<ModelWindow>,
 }
+
+/// More than this is a slip of the pen.
+const MOST_CONTEXT_TOKENS: u64 = 100_000_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +41,7 @@ struct Entry {
     model: Option<String>,
     usd_per_million_in: String,
     usd_per_million_out: String,
+    context_tokens: Option<u64>,
 }
 
 /// Reads the file at `path`.
@@ -46,8 +54,9 @@ pub(crate) fn read(path: &str) -> Result<PriceList, String> {
 fn parse(text: &str) -> Result<PriceList, String> {
     let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
     let mut prices: Vec<Price> = Vec::with_capacity(file.models.len());
+    let mut windows = Vec::new();
     for entry in file.models {
-        let Entry { provider, model, usd_per_million_in, usd_per_million_out } = entry;
+        let Entry { provider, model, usd_per_million_in, usd_per_million_out, context_tokens } = entry;
         let what = format!("{provider}, {}", model.as_deref().unwrap_or("all models"));
         if prices.iter().any(|price| price.provider == provider && price.model == model) {
             return Err(format!("two prices for the same ({what})"));
@@ -57,11 +66,18 @@ fn parse(text: &str) -> Result<PriceList, String> {
             price.ok_or_else(|| format!("{text:?} is no price ({what})"))
         };
         let (per_million_in, per_million_out) = (exact(&usd_per_million_in)?, exact(&usd_per_million_out)?);
+        if let Some(tokens) = context_tokens {
+            if !(Windows::SMALLEST..=MOST_CONTEXT_TOKENS).contains(&tokens) {
+                let (least, most) = (Windows::SMALLEST, MOST_CONTEXT_TOKENS);
+                return Err(format!("context_tokens must be {least} to {most} ({what})"));
+            }
+            windows.push(ModelWindow { provider: provider.clone(), model: model.clone(), tokens });
+        }
         prices.push(Price { provider, model, per_million_in, per_million_out });
     }
     let digest = Sha256::digest(text.as_bytes());
     let version = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    Ok(PriceList { version, prices })
+    Ok(PriceList { version, prices, windows })
 }
 
 #[cfg(test)]
@@ -74,6 +90,7 @@ mod tests {
         model = "gpt-4.1"
         usd_per_million_in = "2.00"
         usd_per_million_out = "8.00"
+        context_tokens = 64000
 
         [[models]]
         provider = "openai"
@@ -86,6 +103,9 @@ mod tests {
         let list = parse(LIST)?;
         assert_eq!(list.prices[0].model.as_deref(), Some("gpt-4.1"));
         assert_eq!(list.prices[0].per_million_out, Decimal::from(8));
+        let windows: Vec<_> =
+            list.windows.iter().map(|known| (known.model.as_deref(), known.tokens)).collect();
+        assert_eq!(windows, [(Some("gpt-4.1"), 64_000)]);
         assert_ne!(parse(&LIST.replace("8.00", "8.01"))?.version, list.version);
         Ok(())
     }
@@ -96,6 +116,8 @@ mod tests {
             ("\"-8\" is no price", LIST.replace("8.00", "-8")),
             ("two prices", LIST.replace("model = \"gpt-4.1\"", "")),
             ("unknown field", LIST.replace("usd_per_million_in = \"1\"", "per_million = \"1\"")),
+            ("context_tokens must be 1024 to", LIST.replace("64000", "1023")),
+            ("invalid value", LIST.replace("64000", "-1")),
             ("invalid type", LIST.replace("\"8.00\"", "8.0")),
         ] {
             let error = parse(&text).err().unwrap_or_default();

@@ -246,6 +246,7 @@ impl DemoTenant {
                 is_active: true,
                 metadata: serde_json::Map::new(),
                 calendar: None,
+                transfer_numbers: vec![],
             };
             (AgentId::new(), settings)
         };

@@ -226,6 +226,7 @@ impl System {
         let vendors = LlmVendors::new(llm, wall_clock).context("the vendors")?;
         let config = workers::Config {
             prices: models.price_book(),
+            windows: models.windows(),
             default_models: models.default_models(),
             absent_providers: models.absent_by_variable(),
             limits: Limits {

@@ -3,14 +3,18 @@
 //! Each aggregate is a fold ([`Session::evolve`]) and questions to it ([`Session::claim`]). Time and ids are passed in.
 //! This crate must never do I/O, read a clock or make an id.
 //!
-//! Start with [`session`] (whose turn it is, and to do what), then [`prices`] (what it cost) and
-//! [`calendar`] (which times can be had).
+//! Start with [`session`] (whose turn it is, and to do what), then [`context`] (what of a long conversation a model is
+//! told), [`prices`] (what it cost), [`calendar`] (which times can be had) and [`transfer`] (whom a caller may be handed
+//! over to).
 
 pub mod calendar;
+pub mod context;
 pub mod prices;
 pub mod session;
 pub mod tools;
+pub mod transfer;
 
 pub use calendar::{Calendar, Slot};
+pub use context::{Fit, Said, Window, Windows};
 pub use prices::{Price, PriceBook};
 pub use session::{Claim, Held, Line, Pending, Session, ToolCall, Turn};

@@ -16,7 +16,10 @@ use events::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Lines of the past that the fold keeps for the model; the transcript keeps them all.
+use crate::tools;
+
+/// Lines of the past that the fold keeps for the model; the transcript keeps them all. They are summarised before there
+/// are so many ([`crate::context::MANY_LINES`]): only where that fails again and again the oldest are forgotten.
 pub const HISTORY_LINES: usize = 100;
 
 /// The fold of a session's history up to and with `last_sequence`.
@@ -26,7 +29,10 @@ pub struct Session {
     pub last_sequence: u64,
     pub opened: Option<Opened>,
     pub ended: bool,
-    /// What was said in finished turns, oldest first.
+    /// What was said before `history`, in few words.
+    #[serde(default)]
+    pub summary: Option<Words>,
+    /// What was said in finished turns, oldest first, but for what the summary covers.
     pub history: VecDeque<Line>,
     /// Accepted messages without a terminal event, oldest first; the first is the one a running turn answers.
     pub pending: VecDeque<Pending>,
@@ -53,6 +59,13 @@ pub struct Words {
 pub enum Line {
     Customer(Words),
     Assistant(Words),
+}
+
+impl Line {
+    pub fn words(&self) -> &Words {
+        let (Self::Customer(words) | Self::Assistant(words)) = self;
+        words
+    }
 }
 
 /// An accepted message that has no answer yet.
@@ -89,6 +102,19 @@ pub struct Turn {
     pub held: Held,
     /// Tool calls in the order they were asked for.
     pub tools: Vec<ToolCall>,
+}
+
+impl Turn {
+    /// The call that says what comes after the turn's words: the last transfer that was granted, else the last end. A
+    /// transfer ends the conversation too, so it is not undone by an end.
+    pub fn parting(&self) -> Option<&ToolCall> {
+        let granted = |name: &'static str| {
+            self.tools.iter().rev().find(move |call| {
+                call.name == name && call.result.as_ref().is_some_and(|(status, _)| *status == ToolStatus::Ok)
+            })
+        };
+        granted(tools::TRANSFER_CALL).or_else(|| granted(tools::END_CALL))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -197,9 +223,17 @@ impl Session {
                     call.result = Some((completed.status, words(&completed.result)));
                 }
             }
+            Payload::SessionSummarized(summarized) => {
+                let through = |line: &Line| line.words().event_id == summarized.through;
+                if let Some(last) = self.history.iter().position(through) {
+                    self.history.drain(..=last);
+                }
+                self.summary = Some(words(&summarized.summary));
+            }
             Payload::ReplyCompleted(reply) => {
                 self.finish(reply.in_reply_to);
                 self.remember(Line::Assistant(words(&reply.content)));
+                self.ended |= reply.then.is_some();
             }
             Payload::TurnFailed(failed) => self.finish(failed.message_id),
             Payload::SessionEnded(_) => self.ended = true,

@@ -198,3 +198,127 @@ fn a_snapshot_gives_the_same_session_back() {
     let snapshot = serde_json::to_value(&session).unwrap();
     assert_eq!(serde_json::from_value::<Session>(snapshot).unwrap(), session);
 }
+
+fn replied(number: u128, then: Option<Then>) -> Payload {
+    ReplyCompleted {
+        turn_id: id(number),
+        job_id: id(number),
+        in_reply_to: id(number),
+        message_id: id(number + 100),
+        agent_id: id(1),
+        channel: Channel::Chat,
+        content: sealed(),
+        provider: String::new(),
+        model: String::new(),
+        tokens_in: 0,
+        tokens_out: 0,
+        cost_usd: Default::default(),
+        latency_ms: 0,
+        tools_called: vec![],
+        attempts: 1,
+        billed: vec![],
+        then,
+    }
+    .into()
+}
+
+/// The event with this place in the history is the last that the summary covers.
+fn summarized(turn: u128, through: u128) -> Payload {
+    SessionSummarized {
+        turn_id: id(turn),
+        job_id: id(turn),
+        agent_id: id(1),
+        summary: sealed(),
+        through: id(through),
+        lines: 2,
+        provider: String::new(),
+        model: String::new(),
+    }
+    .into()
+}
+
+#[test]
+fn a_summary_takes_the_place_of_the_lines_that_it_covers_and_of_the_summary_before() {
+    let two_turns = vec![
+        created(),
+        message(7),
+        started(7, 1, held(2, 1)),
+        replied(7, None),
+        message(8),
+        started(8, 1, held(5, 1)),
+        replied(8, None),
+        message(9),
+        started(9, 1, held(8, 1)),
+    ];
+    let before = given(two_turns.clone());
+    assert_eq!((before.history.len(), &before.summary), (4, &None));
+
+    // Through the first answer; the open turn goes on.
+    let once = given([two_turns.clone(), vec![summarized(9, 4)]].concat());
+    let left: Vec<EventId> = once.history.iter().map(|line| line.words().event_id).collect();
+    assert_eq!(left, [id(5), id(7)]);
+    assert_eq!(once.summary.as_ref().unwrap().event_id, id(10));
+    assert!(once.is_under_way(id(9), 1) && once.pending.len() == 1);
+
+    let twice = given([two_turns, vec![summarized(9, 4), summarized(9, 7), replied(9, None)]].concat());
+    assert_eq!(twice.summary.unwrap().event_id, id(11));
+    assert_eq!(twice.history.len(), 2, "what was said since");
+}
+
+#[test]
+fn a_summary_of_lines_that_are_forgotten_drops_none_of_those_that_are_not() {
+    let session =
+        given(vec![created(), message(7), started(7, 1, held(2, 1)), replied(7, None), summarized(7, 99)]);
+    assert_eq!(session.history.len(), 2);
+}
+
+#[test]
+fn a_snapshot_of_a_version_that_knew_no_summaries_is_read() {
+    let session = given(vec![created(), message(7), started(7, 1, held(2, 1)), failed(7)]);
+    let mut snapshot = serde_json::to_value(&session).unwrap();
+    snapshot.as_object_mut().unwrap().remove("summary");
+    assert_eq!(serde_json::from_value::<Session>(snapshot).unwrap(), session);
+}
+
+#[test]
+fn a_reply_that_says_what_comes_then_ends_the_session() {
+    for (then, ended) in [
+        (None, false),
+        (Some(Then::End), true),
+        (Some(Then::Transfer { to_number: "+493012345678".to_owned() }), true),
+    ] {
+        let session =
+            given(vec![created(), message(7), started(7, 1, held(2, 1)), message(8), replied(7, then)]);
+        assert_eq!(session.ended, ended);
+        assert!(matches!(session.claim(held(2, 1)), Claim::Start(pending) if pending.message_id == id(8)));
+    }
+}
+
+#[test]
+fn a_granted_transfer_goes_before_a_granted_end_and_refused_ones_count_for_nothing() {
+    let parting = |calls: &[(&str, ToolStatus)]| {
+        let call = |(name, status): &(&str, ToolStatus)| ToolCall {
+            tool_call_id: id(1),
+            vendor_call_id: String::new(),
+            name: (*name).to_owned(),
+            arguments: Words { event_id: id(1), sealed: sealed() },
+            round: 1,
+            said: None,
+            signature: None,
+            result: Some((*status, Words { event_id: id(1), sealed: sealed() })),
+        };
+        let turn = Turn {
+            turn_id: id(7),
+            message_id: id(7),
+            attempt: 1,
+            held: held(2, 1),
+            tools: calls.iter().map(call).collect(),
+        };
+        turn.parting().map(|call| call.name.clone())
+    };
+    use ToolStatus::{Error, Ok};
+    assert_eq!(parting(&[("invoice_lookup", Ok), ("end_call", Error)]), None);
+    assert_eq!(parting(&[("end_call", Ok)]).as_deref(), Some("end_call"));
+    assert_eq!(parting(&[("end_call", Ok), ("transfer_call", Error)]).as_deref(), Some("end_call"));
+    assert_eq!(parting(&[("transfer_call", Ok), ("end_call", Ok)]).as_deref(), Some("transfer_call"));
+}

@@ -29,6 +29,9 @@ pub struct AgentSettings {
     /// When appointments can be had; `None`: Monday to Friday, 09:00 to 17:00 UTC, in half hours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calendar: Option<CalendarSettings>,
+    /// Whom `transfer_call` may hand a caller over to, in E.164: these and nobody else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transfer_numbers: Vec<String>,
 }
 
 /// An agent's calendar as its tenant wrote it; `domain::calendar` says what it means.

@@ -107,6 +107,7 @@ payloads! {
     VendorAttempted(session::VendorAttempted) = "vocalbridge.session.vendor_attempted", version 1, lane Note;
     ToolRequested(session::ToolRequested) = "vocalbridge.session.tool_requested", version 1, lane Tool;
     ToolCompleted(session::ToolCompleted) = "vocalbridge.session.tool_completed", version 1, lane Note;
+    SessionSummarized(session::SessionSummarized) = "vocalbridge.session.summarized", version 1, lane Note;
     ReplyCompleted(session::ReplyCompleted) = "vocalbridge.session.reply_completed", version 1, lane Note;
     TurnFailed(session::TurnFailed) = "vocalbridge.session.turn_failed", version 1, lane Note;
     SessionEnded(session::SessionEnded) = "vocalbridge.session.ended", version 1, lane Note;

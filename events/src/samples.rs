@@ -56,6 +56,7 @@ fn settings() -> AgentSettings {
             slot_minutes: 30,
             opening_hours: [("mon".to_owned(), vec![["09:00".to_owned(), "17:00".to_owned()]])].into(),
         }),
+        transfer_numbers: vec![],
     }
 }
 
@@ -172,6 +173,17 @@ pub fn payloads() -> Vec<Payload> {
             latency_ms: 3,
         }
         .into(),
+        SessionSummarized {
+            turn_id,
+            job_id,
+            agent_id,
+            summary: sealed(),
+            through: EventId(id(13)),
+            lines: 12,
+            provider: "vendor_a".to_owned(),
+            model: "vendor-a-1".to_owned(),
+        }
+        .into(),
         ReplyCompleted {
             turn_id,
             job_id,
@@ -189,6 +201,7 @@ pub fn payloads() -> Vec<Payload> {
             tools_called: vec!["invoice_lookup".to_owned()],
             attempts: 1,
             billed: billed(),
+            then: None,
         }
         .into(),
         TurnFailed {

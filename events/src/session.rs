@@ -216,6 +216,51 @@ pub struct ReplyCompleted {
     /// Vendor requests over the whole message.
     pub attempts: u32,
     pub billed: Vec<BilledAttempt>,
+    /// What comes after these words; `None`: the conversation goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<Then>,
+}
+
+/// What comes after an agent's last words. Either way the session is over with the event that says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Then {
+    /// The agent ended the conversation.
+    End,
+    /// The caller is handed over to a number of the agent's own list.
+    Transfer {
+        /// E.164.
+        to_number: String,
+    },
+}
+
+impl Then {
+    /// Why the session is over.
+    pub fn end_reason(&self) -> &'static str {
+        match self {
+            Self::End => "ended_by_agent",
+            Self::Transfer { .. } => "transferred",
+        }
+    }
+}
+
+/// The oldest lines of a conversation were put into a summary, which the models are told in their stead. It covers
+/// what an earlier summary said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionSummarized {
+    /// The turn that had no room for them.
+    pub turn_id: TurnId,
+    pub job_id: JobId,
+    pub agent_id: AgentId,
+    pub summary: Sealed,
+    /// The event of the last line that it covers, a `message_received` or a `reply_completed`. Lines are in the order
+    /// in which turns ended, a question before its answer.
+    pub through: EventId,
+    /// How many lines it covers beyond those of the earlier summary.
+    pub lines: u32,
+    /// The vendor and model whose words these are.
+    pub provider: String,
+    pub model: String,
 }
 
 /// Why a message got no answer; the client's error code.
@@ -232,6 +277,8 @@ pub enum FailureCode {
     AgentUnavailable,
     /// The job was cancelled.
     Cancelled,
+    /// The message and what must go with it are larger than the window of one of the agent's models.
+    ContextExceeded,
     /// We failed; an operator finds the delivery in the dead letters.
     InternalError,
 }
@@ -244,6 +291,7 @@ impl FailureCode {
             Self::SessionEnded => "session_ended",
             Self::AgentUnavailable => "agent_unavailable",
             Self::Cancelled => "cancelled",
+            Self::ContextExceeded => "context_exceeded",
             Self::InternalError => "internal_error",
         }
     }

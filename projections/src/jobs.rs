@@ -111,12 +111,13 @@ pub enum JobEnding {
     },
 }
 
-const CODES: [FailureCode; 6] = [
+const CODES: [FailureCode; 7] = [
     FailureCode::VendorFailed,
     FailureCode::VendorTimeout,
     FailureCode::SessionEnded,
     FailureCode::AgentUnavailable,
     FailureCode::Cancelled,
+    FailureCode::ContextExceeded,
     FailureCode::InternalError,
 ];
 

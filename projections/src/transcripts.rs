@@ -99,21 +99,24 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
     let mut messages: Vec<MessageRow<'_>> = Vec::new();
     for (sequence, event) in readable(entries) {
         let session_id = event.envelope.aggregate.id;
+        let end_reason = match &event.payload {
+            Payload::SessionEnded(end) => Some(text(&end.reason)),
+            Payload::ReplyCompleted(reply) => reply.then.as_ref().map(|then| then.end_reason().into()),
+            _ => None,
+        };
+        if let Some(reason) = end_reason {
+            // The first end counts. A session that began in the same batch is written once, in its final state.
+            let row = EndedRow { sequence, event, reason };
+            match born.get(&session_id) {
+                Some(index) => _ = created[*index].ended.get_or_insert(row),
+                None => _ = ended.entry(session_id).or_insert(row),
+            }
+        }
         match &event.payload {
             Payload::SessionCreated(session) => {
                 if let Vacant(place) = born.entry(session_id) {
                     place.insert(created.len());
                     created.push(CreatedRow { sequence, event, session, ended: None });
-                }
-            }
-            Payload::SessionEnded(end) => {
-                let row = EndedRow { sequence, event, reason: text(&end.reason) };
-                // A session that began in the same batch is written once, in its final state.
-                match born.get(&session_id) {
-                    Some(index) => created[*index].ended = Some(row),
-                    None => {
-                        ended.insert(session_id, row);
-                    }
                 }
             }
             Payload::MessageReceived(message) => messages.push(MessageRow {
@@ -202,7 +205,7 @@ async fn end_sessions(connection: &mut PgConnection, rows: &[EndedRow<'_>]) -> R
          from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::int8[])
             as ended (tenant_id, session_id, at, reason, sequence)
          where sessions.tenant_id = ended.tenant_id and sessions.session_id = ended.session_id
-            and ended.sequence > sessions.sequence",
+            and sessions.ended_at is null and ended.sequence > sessions.sequence",
         column!(rows, |row| row.event.envelope.aggregate.tenant_id.0) as _,
         column!(rows, |row| row.event.envelope.aggregate.id) as _,
         column!(rows, |row| row.event.envelope.time) as _,

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::PriceBook;
+use domain::{PriceBook, Windows};
 use events::Clock;
 use nats::consume::Limits;
 use nats::{Failure, Nats};
@@ -29,6 +29,8 @@ pub use sessions::Sessions;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub prices: PriceBook,
+    /// How much of a conversation each model can be told.
+    pub windows: Windows,
     /// The model asked of a vendor when the agent names none, by provider.
     pub default_models: BTreeMap<String, String>,
     /// The variable that is missing for a vendor, by provider.

@@ -6,7 +6,8 @@ use projections::{Database, snapshots};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use domain::Session;
+use domain::session::Words;
+use domain::{Line, Session};
 
 /// Bounds the memory of all cached sessions of a process, by an estimate of their size.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
@@ -29,13 +30,12 @@ impl Weighter<Aggregate, Session> for BySize {
     fn weight(&self, _: &Aggregate, session: &Session) -> u64 {
         const FIXED: usize = 512;
         const LINE: usize = 160;
-        let words: usize = session.history.iter().map(line_len).sum();
+        let words: usize = session.history.iter().map(Line::words).chain(&session.summary).map(length).sum();
         (FIXED + LINE * (session.history.len() + session.pending.len()) + words) as u64
     }
 }
 
-fn line_len(line: &domain::Line) -> usize {
-    let (domain::Line::Customer(words) | domain::Line::Assistant(words)) = line;
+fn length(words: &Words) -> usize {
     words.sealed.ciphertext.len()
 }
 

@@ -41,6 +41,9 @@ struct ModelAnswer {
     is_default: bool,
     /// `null`: no price is set; what it does is recorded at no cost, as `unpriced`.
     price: Option<PriceAnswer>,
+    /// Tokens that the model can take in and answer at once, as configured. A longer conversation is summarised.
+    #[schema(example = 128_000)]
+    context_tokens: u64,
     /// What an agent can use it for.
     #[schema(example = json!(["chat", "streaming", "tools"]))]
     capabilities: [&'static str; 3],
@@ -69,6 +72,7 @@ impl From<&Model> for ModelAnswer {
             provider: model.provider.clone(),
             is_default: model.is_default,
             price,
+            context_tokens: model.context_tokens,
             capabilities: CAPABILITIES,
         }
     }

@@ -74,6 +74,8 @@ struct Session {
     status: &'static str,
     created_at: DateTime<Utc>,
     ended_at: Option<DateTime<Utc>>,
+    /// `requested`: by `POST …/end`; `ended_by_agent`: by the tool `end_call`; `transferred`: by `transfer_call`.
+    #[schema(example = "requested")]
     end_reason: Option<String>,
 }
 
@@ -248,13 +250,9 @@ async fn end_session(
     let (_, record) = append::update(&app, aggregate, |history| {
         let first = history.first().ok_or_else(|| Problem::not_found("session"))?;
         let record = created_record(tenant_id, first)?;
-        let end = history.iter().find_map(|recorded| match &recorded.event.payload {
-            Payload::SessionEnded(end) => Some((recorded.event.envelope.time, end.reason.clone())),
-            _ => None,
-        });
-        if let Some((ended_at, reason)) = end {
-            let ended_at = Some(ended_at);
-            return Ok(Decision::Nothing(SessionRecord { ended_at, end_reason: Some(reason), ..record }));
+        if let Some((ended_at, reason)) = history.iter().find_map(end_of) {
+            let (ended_at, end_reason) = (Some(ended_at), Some(reason.to_owned()));
+            return Ok(Decision::Nothing(SessionRecord { ended_at, end_reason, ..record }));
         }
         let end = SessionEnded { reason: ENDED_BY_REQUEST.to_owned() };
         let event = Event::new(once.id(), once.at, SOURCE, aggregate, &caller.cause(), end.clone());
@@ -265,6 +263,16 @@ async fn end_session(
     facts.end();
     let session = opened(&app, record).await?;
     Ok(once.mark(Json(session)))
+}
+
+/// When and why an event ended its session, if it did.
+fn end_of(recorded: &Recorded) -> Option<(DateTime<Utc>, &str)> {
+    let reason = match &recorded.event.payload {
+        Payload::SessionEnded(end) => &end.reason,
+        Payload::ReplyCompleted(reply) => reply.then.as_ref()?.end_reason(),
+        _ => return None,
+    };
+    Some((recorded.event.envelope.time, reason))
 }
 
 async fn opened(app: &App, record: SessionRecord) -> Result<Session, Problem> {

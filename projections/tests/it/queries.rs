@@ -1,10 +1,12 @@
 //! The questions asked of the tables.
 
 use chrono::{DateTime, TimeDelta};
-use events::session::{Channel, FailureCode};
+use events::session::{Channel, FailureCode, Then};
 use events::tenant::Role;
 use events::{Aggregate, JobId, SessionId, TenantId};
+use projections::Projection;
 use projections::jobs::{JobEnding, JobStatus};
+use projections::rebuild::{Options, rebuild};
 use projections::transcripts::MessageRole;
 use projections::{
     Page, appointments, configuration, jobs, ledger, provider_calls, snapshots, tool_executions, transcripts,
@@ -72,6 +74,39 @@ async fn a_transcript_is_in_order_and_knows_what_each_reply_took() {
     assert_eq!((session.created_at, session.ended_at), (created.envelope.time, Some(story.time())));
     assert_eq!(session.customer_sealed_for, created.envelope.id);
     assert_eq!(transcripts::sessions(db, tenant_id, Page::first(10)).await.unwrap(), vec![session]);
+}
+
+#[tokio::test]
+async fn a_session_ends_with_the_reply_that_says_so_and_ends_once() {
+    let test = TestDatabase::start().await;
+    let (mut story, log) = (Story::new(), MemoryLog::new(1));
+    let [alone, apart, twice] = [SessionId::new(), SessionId::new(), SessionId::new()];
+    let transfer = Then::Transfer { to_number: "+493012345678".to_owned() };
+    let process = crate::Process::start(&test.database, &log);
+    // In one batch with its beginning, in a later one, and once more after an end by request.
+    let mut events = vec![story.session(alone)];
+    events.extend(story.answered_last(Story::chat(alone), Then::End));
+    events.extend([story.session(apart), story.session(twice)]);
+    process.reaches(log.append_all(0, &events)).await;
+    let requested = story.end(twice);
+    process.reaches(log.append(0, &requested)).await;
+    let transferred = story.answered_last(Story::chat(apart), transfer);
+    log.append_all(0, &transferred);
+    process.reaches(log.append_all(0, &story.answered_last(Story::chat(twice), Then::End))).await;
+    process.stop().await;
+
+    let ends = [
+        (alone, "ended_by_agent", events[4].envelope.time),
+        (apart, "transferred", transferred[3].envelope.time),
+        (twice, "requested", requested.envelope.time),
+    ];
+    for (session_id, reason, at) in ends {
+        let session =
+            transcripts::session(&test.database, story.tenant_id, session_id).await.unwrap().unwrap();
+        assert_eq!((session.end_reason.as_deref(), session.ended_at), (Some(reason), Some(at)));
+    }
+    let reports = rebuild(&test.database, &log, &Projection::ALL, Options::default(), |_| {}).await.unwrap();
+    assert!(reports.iter().all(|report| report.differences.is_empty()), "{reports:?}");
 }
 
 #[tokio::test]

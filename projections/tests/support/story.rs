@@ -63,6 +63,7 @@ impl Story {
             is_active: true,
             metadata: serde_json::Map::new(),
             calendar: None,
+            transfer_numbers: vec![],
         }
     }
 
@@ -163,7 +164,15 @@ impl Story {
     pub fn answered(&mut self, chat: Chat) -> Vec<Event> {
         let (received, started, turn_id) = self.begin(chat);
         let attempted = self.attempted(chat, turn_id, AttemptOutcome::Succeeded);
-        let completed = self.completed(chat, turn_id, attempted.envelope.id);
+        let completed = self.completed(chat, turn_id, attempted.envelope.id, None);
+        vec![received, started, attempted, completed]
+    }
+
+    /// A message whose answer ends the session.
+    pub fn answered_last(&mut self, chat: Chat, then: Then) -> Vec<Event> {
+        let (received, started, turn_id) = self.begin(chat);
+        let attempted = self.attempted(chat, turn_id, AttemptOutcome::Succeeded);
+        let completed = self.completed(chat, turn_id, attempted.envelope.id, Some(then));
         vec![received, started, attempted, completed]
     }
 
@@ -183,7 +192,7 @@ impl Story {
             latency_ms: 3,
         };
         let tool = self.event(Aggregate::session(self.tenant_id, chat.session_id), chat.correlation, tool);
-        let completed = self.completed(chat, turn_id, attempted.envelope.id);
+        let completed = self.completed(chat, turn_id, attempted.envelope.id, None);
         vec![received, started, attempted, tool, completed]
     }
 
@@ -261,7 +270,7 @@ impl Story {
         BilledAttempt { attempt_id, provider, model, outcome, metered }
     }
 
-    fn completed(&mut self, chat: Chat, turn_id: TurnId, attempt_id: EventId) -> Event {
+    fn completed(&mut self, chat: Chat, turn_id: TurnId, attempt_id: EventId, then: Option<Then>) -> Event {
         let completed = ReplyCompleted {
             turn_id,
             job_id: chat.job_id,
@@ -279,6 +288,7 @@ impl Story {
             tools_called: vec!["invoice_lookup".to_owned()],
             attempts: 1,
             billed: vec![Self::billed(attempt_id, AttemptOutcome::Succeeded, Self::metered())],
+            then,
         };
         self.event(Aggregate::session(self.tenant_id, chat.session_id), chat.correlation, completed)
     }

@@ -90,6 +90,8 @@ async fn a_body_that_cannot_be_used_is_refused_with_the_field_it_fails_on() {
             json!({ "name": "a", "calendar": { "opening_hours": { "mon": [["9", "17"]] } } }),
             "calendar.opening_hours.mon[0]",
         ),
+        ("/api/agents", json!({ "name": "a", "transfer_numbers": "+15550100200" }), "transfer_numbers"),
+        ("/api/agents", json!({ "name": "a", "transfer_numbers": ["0900 123456"] }), "transfer_numbers[0]"),
         ("/api/keys", json!({ "role": "viewer" }), "name"),
         ("/api/keys", json!({ "name": "k" }), "role"),
         ("/api/keys", json!({ "name": "k", "role": "king" }), "role"),

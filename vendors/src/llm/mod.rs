@@ -9,7 +9,7 @@ mod attempt;
 mod calls;
 mod chain;
 mod config;
-mod estimate;
+pub mod estimate;
 mod gemini;
 mod gemini_answer;
 mod message;

@@ -1,19 +1,23 @@
 //! The brain that all vendors share: what it hears, and the order of its rules. The same request gets the
 //! same reply.
 //!
+//! 0. A system prompt that begins with "Summarise" is obeyed: the first words of the user's last message are repeated,
+//!    without what stands in pointed brackets.
 //! 1. Results of tools that were called since the user last spoke are put into words.
 //! 2. Invoice numbers in the user's last message are looked up, if `invoice_lookup` is offered: one call
 //!    each, at once.
 //! 3. An offered tool whose name (one with `_` or `-`) the user says is called, with the JSON object in the
 //!    message.
-//! 4. Small talk: names, what was said before, greetings.
-//! 5. Anything else is acknowledged in the user's words.
+//! 4. A user who wants to hang up (`end_call`) or to talk to a person (`transfer_call`, to the number in the message) gets
+//!    that tool called, if it is offered.
+//! 5. Small talk: names, what was said before, greetings.
+//! 6. Anything else is acknowledged in the user's words.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-use super::{count_tokens, invoices, small_talk};
+use super::{count_tokens, invoices, parting, small_talk};
 
 const INVOICE_TOOL: &str = "invoice_lookup";
 /// Characters of a tool's result that are repeated to the user.
@@ -120,6 +124,9 @@ fn decide(conversation: &Conversation<'_>) -> Answer {
         .filter_map(|turn| if let Turn::User(text) = turn { Some(&**text) } else { None })
         .collect();
 
+    if conversation.system.starts_with("Summarise") {
+        return Answer::say(small_talk::summary(message));
+    }
     if let Some(text) = put_into_words(&conversation.turns[last_user + 1..]) {
         return Answer::say(text);
     }
@@ -139,6 +146,11 @@ fn decide(conversation: &Conversation<'_>) -> Answer {
         let call = NewCall { tool: tool.to_string(), arguments: Value::Object(json_in(message)) };
         return Answer { calls: vec![call], ..Answer::default() };
     }
+    if let Some((tool, arguments)) = parting::wanted(message)
+        && conversation.offers(tool)
+    {
+        return Answer { calls: vec![NewCall { tool: tool.to_owned(), arguments }], ..Answer::default() };
+    }
     Answer::say(small_talk::reply(message, &earlier, &conversation.system))
 }
 
@@ -157,6 +169,8 @@ fn put_into_words(turns: &[Turn<'_>]) -> Option<String> {
         Some(if tool == INVOICE_TOOL {
             let asked = call.and_then(|call| call.arguments.get("invoice_id")?.as_str());
             invoices::sentence(asked, text, *failed)
+        } else if let Some(words) = parting::words(tool).filter(|_| !failed) {
+            words.to_owned()
         } else {
             let short: String = text.chars().take(REPEATED_CHARACTERS).collect();
             let verb = if *failed { "failed" } else { "answered" };

@@ -135,3 +135,29 @@ fn a_reply_ends_at_its_limit() {
     assert_eq!((answer.text.as_str(), answer.cut), ("Hello! I", true));
     assert_eq!(answer.tokens(), 2);
 }
+
+#[test]
+fn a_summary_is_made_of_the_first_words() {
+    let text = "<summary>\nShe is Maria.\n</summary>\n<transcript>\nCustomer: INV-TC-001?\n</transcript>";
+    let mut asked = conversation(vec![user(text)]);
+    asked.system = "Summarise the conversation.".into();
+    let answer = answer(&asked, None);
+    assert!(answer.calls.is_empty());
+    assert_eq!(answer.text, "She is Maria. Customer: INV-TC-001?");
+}
+
+#[test]
+fn a_wish_to_leave_calls_the_tool_if_there_is_one() {
+    let mut asked = conversation(vec![user("Please hang up")]);
+    assert!(answer(&asked, None).calls.is_empty());
+    asked.tools = ["end_call", "transfer_call"].map(Cow::Borrowed).to_vec();
+    assert_eq!(answer(&asked, None).calls[0].tool, "end_call");
+    asked.turns = vec![user("Transfer me to a person")];
+    assert_eq!(answer(&asked, None).calls[0].tool, "transfer_call");
+
+    let turns = |failed| {
+        vec![user("Transfer me"), called("1", "transfer_call", json!({})), result("1", "no number", failed)]
+    };
+    assert!(say(turns(false)).starts_with("I am connecting you"));
+    assert_eq!(say(turns(true)), "The tool transfer_call failed: no number");
+}

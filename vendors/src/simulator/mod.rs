@@ -34,6 +34,7 @@ mod invoices;
 mod log;
 mod misbehave;
 pub mod openai;
+mod parting;
 mod serve;
 mod small_talk;
 mod sse;

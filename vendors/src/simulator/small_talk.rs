@@ -50,6 +50,13 @@ pub(super) fn reply(message: &str, earlier: &[&str], system: &str) -> String {
     }
 }
 
+/// The first words of a text, in order to be short about it; lines in pointed brackets are none.
+pub(super) fn summary(text: &str) -> String {
+    let is_tag = |line: &str| line.starts_with('<') && line.ends_with('>');
+    let words = text.lines().map(str::trim).filter(|line| !line.is_empty() && !is_tag(line));
+    short(&words.collect::<Vec<_>>().join(" "))
+}
+
 /// Who the system prompt says that we are: what follows its first "You are", to the end of that phrase.
 fn role(system: &str) -> Option<&str> {
     let lower = system.to_ascii_lowercase();

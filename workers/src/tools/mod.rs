@@ -5,8 +5,10 @@
 mod book_appointment;
 mod calendar;
 mod check_availability;
+mod end_call;
 mod invoice_lookup;
 mod registry;
+pub(crate) mod transfer_call;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +68,8 @@ async fn run_tool(
                 check_availability::run(workers, tenant_id, agent_id, arguments).await
             }
             book_appointment::NAME => book_appointment::run(workers, event, requested, arguments).await,
+            end_call::NAME => end_call::run(arguments),
+            transfer_call::NAME => transfer_call::run(workers, event, agent_id, arguments).await,
             _ => Err(ToolError::Refused(format!("{name} cannot be run here"))),
         }
     };

@@ -6,7 +6,7 @@ use jsonschema::Validator;
 use serde_json::Value;
 use vendors::llm::ToolSpec;
 
-use super::{book_appointment, check_availability, invoice_lookup};
+use super::{book_appointment, check_availability, end_call, invoice_lookup, transfer_call};
 
 /// A tool and the check of its arguments.
 pub(super) struct Tool {
@@ -15,7 +15,13 @@ pub(super) struct Tool {
 }
 
 static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
-    let specs = [invoice_lookup::spec(), check_availability::spec(), book_appointment::spec()];
+    let specs = [
+        invoice_lookup::spec(),
+        check_availability::spec(),
+        book_appointment::spec(),
+        end_call::spec(),
+        transfer_call::spec(),
+    ];
     specs.into_iter().filter_map(Tool::new).collect()
 });
 

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use vendors::llm::{ChainFailed, Completed, DeltaSink, FailureKind, Target};
 
 use super::attempts::Attempts;
-use super::{Claimed, conversation, ending, tool_round};
+use super::context::{Context, Fitted};
+use super::{Claimed, ending, tool_round};
 use crate::{Workers, away};
 
 /// Deltas on their way to the live subject; when full the vendor's stream waits.
@@ -34,10 +35,17 @@ pub(super) async fn answer(workers: &Workers, mut claimed: Claimed) -> Result<Se
         return ending::fail(workers, claimed, attempts, FailureCode::AgentUnavailable, detail).await;
     };
     let chain = chain(workers, &agent);
+    let mut context = Context::new(workers, &agent, &chain);
     loop {
         let rounds = tool_round::rounds(&claimed);
         let may_use_tools = rounds < workers.config.max_tool_rounds;
-        let request = conversation::request(workers, &claimed, &agent, may_use_tools).await?;
+        let request = match context.request(&mut claimed, &mut attempts, may_use_tools).await? {
+            Fitted::Request(request) => request,
+            Fitted::TooLarge { detail } => {
+                return ending::fail(workers, claimed, attempts, FailureCode::ContextExceeded, &detail).await;
+            }
+            Fitted::ShutOut => return Err(attempts.shut_out().await),
+        };
         match ask(workers, &claimed, &chain, &request, &mut attempts).await {
             Ok(completed) if !completed.reply.tool_calls.is_empty() && may_use_tools => {
                 match tool_round::run(workers, &mut claimed, completed.reply, rounds + 1).await? {

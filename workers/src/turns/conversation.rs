@@ -1,4 +1,5 @@
-//! What the model is told: the agent's prompt, the past, the message, and the tools that ran in this turn.
+//! What the model is told: the agent's prompt, the past (its beginning as a summary), the message, and the tools that
+//! ran in this turn.
 
 use domain::Line;
 use domain::session::Words;
@@ -13,7 +14,11 @@ use crate::{Workers, away, tools};
 
 /// Stands where a customer's words were before their key was dropped.
 const ERASED: &str = "[erased]";
+/// Stands before a summary. It is told as the customer's words are, and not with the system prompt: it holds what
+/// customers said, and must not weigh more than that.
+pub(super) const SUMMARY_HEAD: &str = "Earlier in this conversation:\n";
 
+/// Everything that there is to tell. The summary, if there is one, and then the lines of the past come first.
 pub(super) async fn request(
     workers: &Workers,
     claimed: &Claimed,
@@ -21,7 +26,11 @@ pub(super) async fn request(
     may_use_tools: bool,
 ) -> Result<ChatRequest, Failure> {
     let tenant_id = claimed.aggregate.tenant_id;
-    let mut messages = Vec::with_capacity(claimed.session.history.len() + 1);
+    let mut messages = Vec::with_capacity(claimed.session.history.len() + 2);
+    if let Some(words) = &claimed.session.summary {
+        let content = format!("{SUMMARY_HEAD}{}", open(workers, tenant_id, words).await?);
+        messages.push(ChatMessage::User { content });
+    }
     for line in &claimed.session.history {
         messages.push(match line {
             Line::Customer(words) => ChatMessage::User { content: open(workers, tenant_id, words).await? },
@@ -81,7 +90,7 @@ async fn tool_rounds(
     Ok(())
 }
 
-async fn open(workers: &Workers, tenant_id: TenantId, words: &Words) -> Result<String, Failure> {
+pub(super) async fn open(workers: &Workers, tenant_id: TenantId, words: &Words) -> Result<String, Failure> {
     let opened = workers.keyring.open(tenant_id, words.event_id, &words.sealed).await.map_err(away)?;
     Ok(opened.unwrap_or_else(|| ERASED.to_owned()))
 }

@@ -1,7 +1,8 @@
 //! The terminal event: exactly one per accepted message. It closes the message's bill.
 
-use domain::{Claim, Held, Session};
-use events::session::{FailureCode, ReplyCompleted, TurnFailed};
+use domain::tools::TRANSFER_CALL;
+use domain::{Claim, Held, Session, Turn};
+use events::session::{FailureCode, ReplyCompleted, Then, TurnFailed};
 use events::{Cause, Event, EventId, MessageId, Recorded, TurnId};
 use nats::consume::Delivery;
 use nats::{AppendError, Expect, Failure};
@@ -9,7 +10,8 @@ use rust_decimal::Decimal;
 use vendors::llm::Completed;
 
 use super::attempts::Attempts;
-use super::{Claimed, SOURCE};
+use super::{Claimed, SOURCE, conversation};
+use crate::tools::transfer_call;
 use crate::{Workers, away};
 
 /// Ends the turn with the model's reply.
@@ -30,6 +32,7 @@ pub(super) async fn reply(
         .await
         .map_err(away)?;
     let billed = attempts.billed.clone();
+    let then = then(workers, &claimed).await?;
     let tools = claimed.session.turn.as_ref().map(|turn| turn.tools.as_slice()).unwrap_or_default();
     let payload = ReplyCompleted {
         turn_id: claimed.turn_id,
@@ -48,9 +51,23 @@ pub(super) async fn reply(
         tools_called: tools.iter().map(|call| call.name.clone()).collect(),
         attempts: attempts.count(),
         billed,
+        then,
     };
     let event = claimed.event_with(workers, id, payload);
     end(workers, claimed, attempts, event).await
+}
+
+/// What comes after the reply, as the tools that ran in the turn have it.
+async fn then(workers: &Workers, claimed: &Claimed) -> Result<Option<Then>, Failure> {
+    let Some(call) = claimed.session.turn.as_ref().and_then(Turn::parting) else { return Ok(None) };
+    if call.name != TRANSFER_CALL {
+        return Ok(Some(Then::End));
+    }
+    let Some((_, result)) = &call.result else { return Ok(None) };
+    let result = conversation::open(workers, claimed.aggregate.tenant_id, result).await?;
+    transfer_call::granted(&result)
+        .map(|to_number| Some(Then::Transfer { to_number }))
+        .ok_or_else(|| Failure::Fatal { reason: "a transfer was granted to no number".to_owned() })
 }
 
 /// Ends the turn without a reply.

@@ -1,20 +1,22 @@
 //! The brain: takes a customer's message to its one terminal event.
 //!
 //! [`Turns::handle`] claims the session (compare-and-set), [`answer`] asks vendors and tools until there is a reply or
-//! none is to be had, [`ending`] appends the terminal event and tells whoever waits. A worker stays with a session until
+//! none is to be had, with requests that [`context`] fits into the models' windows, [`ending`] appends the terminal event and tells whoever waits. A worker stays with a session until
 //! nothing is pending, and only then lets its delivery go.
 
 mod answer;
 mod attempts;
+mod context;
 mod conversation;
 mod ending;
+mod summary;
 mod tool_round;
 
 use std::sync::Arc;
 
 use domain::{Claim, Held, Pending, Session, Turn};
 use events::session::TurnStarted;
-use events::{Aggregate, Cause, Event, EventId, Payload, SessionId, TurnId};
+use events::{Aggregate, Cause, Event, EventId, Payload, Recorded, SessionId, TurnId};
 use nats::consume::{self, Delivery};
 use nats::topology::TURNS;
 use nats::{AppendError, Expect, Failure, Handler};
@@ -57,6 +59,26 @@ impl Claimed {
 
     fn event_with(&self, workers: &Workers, id: EventId, payload: impl Into<Payload>) -> Event {
         Event::new(id, workers.clock.now(), SOURCE, self.aggregate, &self.cause, payload)
+    }
+
+    /// Appends an event of the turn while the turn is ours; `false` when it no longer is.
+    async fn append(&mut self, workers: &Workers, event: Event) -> Result<bool, Failure> {
+        loop {
+            match workers.nats.log.append(&event, Expect::Last(self.session.last_sequence)).await {
+                Ok(position) => {
+                    let _ = workers.nats.live.happened(self.message.job_id, &event, position).await;
+                    self.session.evolve(&Recorded { position, event });
+                    return Ok(true);
+                }
+                Err(AppendError::Conflict { .. }) => {
+                    workers.sessions.catch_up(&self.aggregate, &mut self.session).await.map_err(away)?;
+                    if !self.session.is_under_way(self.turn_id, self.attempt) {
+                        return Ok(false);
+                    }
+                }
+                Err(error) => return Err(away(error)),
+            }
+        }
     }
 }
 
@@ -119,7 +141,7 @@ impl Turns {
         let event = claimed.event(&self.workers, started);
         match self.workers.nats.log.append(&event, Expect::Last(session.last_sequence)).await {
             Ok(position) => {
-                session.evolve(&events::Recorded { position, event });
+                session.evolve(&Recorded { position, event });
                 claimed.session = std::mem::take(session);
                 Ok(Some(claimed))
             }

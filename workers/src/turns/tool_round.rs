@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use events::session::{ToolCompleted, ToolRequested, ToolStatus};
-use events::{AgentId, EventId, Recorded, ToolCallId};
+use events::{AgentId, EventId, ToolCallId};
 use nats::live::{Hear, LiveSubscription};
-use nats::{AppendError, Expect, Failure, LiveMessage};
+use nats::{Failure, LiveMessage};
 use tokio::time::Instant;
 use vendors::llm::ChatReply;
 
@@ -66,32 +66,11 @@ pub(super) async fn run(
             },
         };
         let event = claimed.event_with(workers, id, requested);
-        if !append(workers, claimed, event).await? {
+        if !claimed.append(workers, event).await? {
             return Ok(Went::ShutOut);
         }
     }
     wait(workers, claimed, &mut live, opened.agent_id).await
-}
-
-/// Appends an event of the turn while the turn is ours; `false` when it no longer is.
-async fn append(workers: &Workers, claimed: &mut Claimed, event: events::Event) -> Result<bool, Failure> {
-    loop {
-        let expect = Expect::Last(claimed.session.last_sequence);
-        match workers.nats.log.append(&event, expect).await {
-            Ok(position) => {
-                let _ = workers.nats.live.happened(claimed.message.job_id, &event, position).await;
-                claimed.session.evolve(&Recorded { position, event });
-                return Ok(true);
-            }
-            Err(AppendError::Conflict { .. }) => {
-                workers.sessions.catch_up(&claimed.aggregate, &mut claimed.session).await.map_err(away)?;
-                if !claimed.session.is_under_way(claimed.turn_id, claimed.attempt) {
-                    return Ok(false);
-                }
-            }
-            Err(error) => return Err(away(error)),
-        }
-    }
 }
 
 async fn wait(
@@ -110,7 +89,7 @@ async fn wait(
         let Some(next) = waiting.first() else { return Ok(Went::On) };
         if Instant::now() >= deadline {
             let event = timed_out(workers, claimed, next, agent_id).await?;
-            if !append(workers, claimed, event).await? {
+            if !claimed.append(workers, event).await? {
                 return Ok(Went::ShutOut);
             }
             continue;

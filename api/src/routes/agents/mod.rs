@@ -68,6 +68,8 @@ struct Agent {
     metadata: serde_json::Map<String, serde_json::Value>,
     /// `null`: the default, Monday to Friday, 09:00 to 17:00 UTC, in half hours.
     calendar: Option<CalendarView>,
+    /// Whom `transfer_call` may hand callers over to.
+    transfer_numbers: Vec<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -91,6 +93,7 @@ impl Agent {
             is_active: settings.is_active,
             metadata: settings.metadata,
             calendar: settings.calendar.map(CalendarView::from),
+            transfer_numbers: settings.transfer_numbers,
             created_at: at.0,
             updated_at: at.1,
         }

@@ -1,6 +1,6 @@
 //! From what a client sends to an agent's settings: defaults, merging, and every check.
 
-use domain::tools;
+use domain::{tools, transfer};
 use events::agent::AgentSettings;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -53,7 +53,8 @@ pub(crate) struct AgentPatch {
     #[serde(deserialize_with = "sent")]
     #[schema(value_type = Option<String>, max_length = 35)]
     language: Sent<String>,
-    /// Names of tools: `invoice_lookup`, `check_availability`, `book_appointment`. Also accepted as `enabled_tools`.
+    /// Names of tools: `invoice_lookup`, `check_availability`, `book_appointment`, `end_call`, `transfer_call`. Also
+    /// accepted as `enabled_tools`.
     #[serde(deserialize_with = "sent", alias = "enabled_tools")]
     #[schema(value_type = Option<Vec<String>>)]
     tools_enabled: Sent<Vec<String>>,
@@ -72,6 +73,11 @@ pub(crate) struct AgentPatch {
     #[serde(deserialize_with = "calendar::sent_object")]
     #[schema(value_type = Option<CalendarPatch>)]
     calendar: Sent<CalendarPatch>,
+    /// For `transfer_call`: the numbers that callers may be transferred to, in E.164; the model can call no others. At
+    /// most 10; a patch replaces them all.
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<Vec<String>>, example = json!(["+493012345678"]))]
+    transfer_numbers: Sent<Vec<String>>,
 }
 
 /// An agent's fields, `name` among them.
@@ -165,6 +171,7 @@ impl AgentPatch {
                 Some(None) => None,
                 Some(Some(patch)) => Some(patch.merged_into(base.calendar.as_ref())),
             },
+            transfer_numbers: or(self.transfer_numbers, &base.transfer_numbers, Vec::new),
         };
         check(&settings, &mut mistakes);
         mistakes.into_result()?;
@@ -195,6 +202,7 @@ fn defaults(providers: &[Provider]) -> AgentSettings {
         is_active: true,
         metadata: Map::new(),
         calendar: None,
+        transfer_numbers: Vec::new(),
     }
 }
 
@@ -358,6 +366,22 @@ fn check(settings: &AgentSettings, mistakes: &mut Mistakes) {
     }
     mistakes.check_object("metadata", &settings.metadata, MAX_METADATA_BYTES);
     calendar::check(settings.calendar.as_ref(), mistakes);
+    check_transfer_numbers(&settings.transfer_numbers, mistakes);
+}
+
+fn check_transfer_numbers(numbers: &[String], mistakes: &mut Mistakes) {
+    if numbers.len() > transfer::MAX_NUMBERS {
+        let most = transfer::MAX_NUMBERS;
+        return mistakes.add("transfer_numbers", format_args!("must have at most {most} entries"));
+    }
+    for (index, number) in numbers.iter().enumerate() {
+        let field = format!("transfer_numbers[{index}]");
+        if !transfer::is_e164(number) {
+            mistakes.add(&field, "must be a number in E.164, such as +493012345678");
+        } else if numbers[..index].contains(number) {
+            mistakes.add(&field, "is named twice");
+        }
+    }
 }
 
 /// Shaped like BCP 47; whether anybody speaks it is not checked.

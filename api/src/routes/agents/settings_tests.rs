@@ -198,3 +198,20 @@ fn the_tools_of_the_calendar_can_be_given() {
     let tools = json!(["check_availability", "book_appointment", "invoice_lookup"]);
     assert_eq!(settings(json!({ "name": "Desk", "tools_enabled": tools })).unwrap().tools_enabled.len(), 3);
 }
+
+#[test]
+fn numbers_to_transfer_to_are_e164_each_once_and_few() {
+    let numbers = |numbers: Value| settings(json!({ "name": "Desk", "transfer_numbers": numbers }));
+    let good = json!(["+493012345678", "+15550100200"]);
+    let current = numbers(good.clone()).unwrap();
+    assert_eq!(json!(current.transfer_numbers), good);
+    let wrong = json!(["+493012345678", "030 123", "+493012345678"]);
+    assert_eq!(numbers(wrong).unwrap_err(), ["transfer_numbers[1]", "transfer_numbers[2]"]);
+    let many: Vec<String> = (0..11).map(|number| format!("+4930123456{number:02}")).collect();
+    assert_eq!(numbers(json!(many)).unwrap_err(), ["transfer_numbers"]);
+    assert_eq!(numbers(json!(many[..10])).unwrap().transfer_numbers.len(), 10);
+
+    assert_eq!(json!(patched(Some(&current), json!({ "name": "D" })).unwrap().transfer_numbers), good);
+    let none = patched(Some(&current), json!({ "transfer_numbers": null })).unwrap();
+    assert!(none.transfer_numbers.is_empty());
+}

@@ -130,6 +130,7 @@ fn failed(job_id: JobId, code: FailureCode, detail: &str) -> Problem {
         FailureCode::SessionEnded => Code::SessionEnded,
         FailureCode::AgentUnavailable => Code::AgentUnavailable,
         FailureCode::Cancelled => Code::Cancelled,
+        FailureCode::ContextExceeded => Code::ContextExceeded,
         FailureCode::InternalError => Code::InternalError,
     };
     Problem::new(code, detail).with_job(job_id)
@@ -148,6 +149,7 @@ mod tests {
             (FailureCode::VendorTimeout, StatusCode::GATEWAY_TIMEOUT),
             (FailureCode::SessionEnded, StatusCode::CONFLICT),
             (FailureCode::AgentUnavailable, StatusCode::CONFLICT),
+            (FailureCode::ContextExceeded, StatusCode::PAYLOAD_TOO_LARGE),
             (FailureCode::InternalError, StatusCode::INTERNAL_SERVER_ERROR),
         ] {
             let code = failed(JobId::new(), failure, "why").code();
