@@ -9,6 +9,7 @@ use quick_cache::sync::Cache;
 
 use crate::App;
 use crate::problem::{Code, Problem};
+use crate::routes::Outcome;
 
 const CAPACITY: usize = 20_000;
 
@@ -43,9 +44,13 @@ impl SessionFacts {
         self.newest.store(sequence, Ordering::Relaxed);
     }
 
-    /// Learns from a turn that failed because the session was over.
-    pub(crate) fn note(&self, problem: &Problem) {
-        if problem.code() == Code::SessionEnded {
+    /// Learns from a turn that ended the session, or failed because it was over.
+    pub(crate) fn note(&self, outcome: &Outcome) {
+        let is_over = match outcome {
+            Ok(reply) => reply.ends_session,
+            Err(problem) => problem.code() == Code::SessionEnded,
+        };
+        if is_over {
             self.end();
         }
     }

@@ -55,7 +55,9 @@ async fn an_agent_ends_a_chat_with_its_closing_words() {
     assert_eq!(over.body["ended_at"], over.body["messages"][1]["created_at"], "with the very event");
     assert_eq!(then(&client, &chat).await, json!({ "action": "end" }));
 
-    client.say(&chat, "One more thing").await.assert_problem(409, "session_ended", "a message after the end");
+    let later = client.say(&chat, "One more thing").await;
+    later.assert_problem(409, "session_ended", "a message after the end");
+    assert_eq!(shown(&client, &chat).await.body["messages"].as_array().unwrap().len(), 2, "it was not taken");
     // Ending it again changes nothing.
     let again = client.post(&format!("/api/sessions/{chat}/end"), json!({})).await;
     assert_eq!(

@@ -18,6 +18,8 @@ mod session_facts;
 
 mod answers;
 
+pub(crate) use messages::reply::Outcome;
+
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::from_fn;

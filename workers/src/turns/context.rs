@@ -2,7 +2,7 @@
 //! and for all; where that fails it is left out of this turn's requests, and the next turn tries again.
 
 use domain::context::{Load, fit};
-use domain::{Fit, Line, Said, Window, Windows};
+use domain::{Fit, Line, Said, Window};
 use nats::Failure;
 use projections::configuration::AgentRecord;
 use vendors::llm::estimate::{cut, message_tokens, tokens, tool_tokens};
@@ -42,7 +42,8 @@ impl<'a> Context<'a> {
             .iter()
             .filter(|target| workers.vendors.has(&target.provider))
             .map(|target| workers.config.windows.of(&target.provider, &target.model));
-        let window = windows.min_by_key(|window| window.0).unwrap_or(Windows::UNKNOWN);
+        // With nobody to ask, that is why the turn fails.
+        let window = windows.min_by_key(|window| window.0).unwrap_or(Window(u64::MAX));
         Self { workers, agent, chain, window, summaries_left: MAX_SUMMARIES }
     }
 

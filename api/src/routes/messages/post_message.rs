@@ -126,13 +126,13 @@ pub(super) async fn post_message(
             if let Some(sequence) = waiting.ended_at {
                 facts.ended_at(sequence);
             }
+            if let Some(outcome) = &outcome {
+                facts.note(outcome);
+            }
             match outcome {
                 None => pending(look_up(&app, &caller, session_id, job_id, position, &once).await, prefer),
                 Some(Ok(reply)) => applied(Json(reply), prefer),
-                Some(Err(problem)) => {
-                    facts.note(&problem);
-                    problem.into_response()
-                }
+                Some(Err(problem)) => problem.into_response(),
             }
         }
     };

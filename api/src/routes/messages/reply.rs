@@ -40,6 +40,10 @@ pub(crate) struct Reply {
     pub correlation_id: String,
     #[schema(value_type = Uuid)]
     pub job_id: JobId,
+    /// As far as is known where it comes from.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub ends_session: bool,
 }
 
 /// A reply, or the problem that the sender is answered. Boxed for its size.
@@ -85,6 +89,7 @@ async fn replied(
         attempts: reply.attempts.into(),
         correlation_id: correlation_id.as_str().to_owned(),
         job_id: reply.job_id,
+        ends_session: reply.then.is_some(),
     }))
 }
 
@@ -118,6 +123,7 @@ pub(crate) async fn of_job(
                 attempts: *attempts,
                 correlation_id: job.correlation_id.clone(),
                 job_id: job.id,
+                ends_session: false,
             }))
         }
     }))

@@ -151,12 +151,10 @@ impl Telling {
 
     fn end(&mut self, outcome: Outcome) {
         self.over = true;
+        self.facts.note(&outcome);
         self.queue.push_back(match outcome {
             Ok(reply) => event("done", &reply),
-            Err(problem) => {
-                self.facts.note(&problem);
-                event("error", &problem.body(&self.trace.correlation_id))
-            }
+            Err(problem) => event("error", &problem.body(&self.trace.correlation_id)),
         });
     }
 }
