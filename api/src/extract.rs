@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri, header};
 use bytes::Bytes;
-use events::TenantId;
+use events::{Aggregate, Recorded, TenantId};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use uuid::Uuid;
 
@@ -41,8 +41,24 @@ pub(crate) struct Posted<T> {
 impl<T> Posted<T> {
     /// The request's ids, time and secret: new ones, or those of the same request before.
     pub(crate) async fn claim(&self, app: &App, tenant_id: TenantId, makes: Makes) -> Result<Once, Problem> {
+        Once::claim(app, self.sent(tenant_id), makes).await
+    }
+
+    /// What the same request made before, of which `aggregate` is the beginning; `None`: nothing.
+    pub(crate) async fn made_before(
+        &self,
+        app: &App,
+        tenant_id: TenantId,
+        aggregate: impl Fn(Uuid) -> Aggregate,
+    ) -> Result<Option<(Once, Recorded)>, Problem> {
+        let Some(once) = Once::find(app, self.sent(tenant_id)).await? else { return Ok(None) };
+        let first = app.nats.log.first(&aggregate(once.id())).await?;
+        Ok(first.map(|first| (once, first)))
+    }
+
+    fn sent(&self, tenant_id: TenantId) -> Sent<'_> {
         let Self { headers, uri, raw, .. } = self;
-        Once::claim(app, Sent { tenant_id, method: &Method::POST, uri, headers, body: raw }, makes).await
+        Sent { tenant_id, method: &Method::POST, uri, headers, body: raw }
     }
 }
 

@@ -71,23 +71,36 @@ impl Once {
         };
         let fresh = Self { seed: Uuid::now_v7(), at: app.clock.now(), secret, replayed: false };
         let Some(key) = key_of(sent.headers)? else { return Ok(fresh) };
-        let fingerprint = fingerprint(sent.uri, sent.body);
         let secret = match makes {
             Makes::NoSecret => None,
             Makes::Secret => Some(seal(app, sent.tenant_id, fresh.seed, &fresh.secret).await?),
         };
-        let claimed = Claimed { fingerprint: fingerprint.clone(), seed: fresh.seed, at: fresh.at, secret };
+        let fingerprint = fingerprint(sent.uri, sent.body);
+        let claimed = Claimed { fingerprint, seed: fresh.seed, at: fresh.at, secret };
         let value = Bytes::from(serde_json::to_vec(&claimed).map_err(|error| Problem::internal(&error))?);
-        let taken = match app.nats.idempotency.claim(&bucket_key(&sent, &key), value).await? {
-            Claim::Ours => return Ok(fresh),
-            Claim::Taken(taken) => taken,
-        };
-        let first: Claimed = serde_json::from_slice(&taken).map_err(|error| Problem::internal(&error))?;
-        if first.fingerprint != fingerprint {
+        match app.nats.idempotency.claim(&bucket_key(&sent, &key), value).await? {
+            Claim::Ours => Ok(fresh),
+            Claim::Taken(taken) => Self::of(app, sent, &taken).await,
+        }
+    }
+
+    /// What was claimed for the same request before; `None`: nothing, or it has no key. For a request that is checked
+    /// against things that may have changed since: one that is refused for the first time leaves its key free.
+    pub(crate) async fn find(app: &App, sent: Sent<'_>) -> Result<Option<Self>, Problem> {
+        let Some(key) = key_of(sent.headers)? else { return Ok(None) };
+        match app.nats.idempotency.get(&bucket_key(&sent, &key)).await? {
+            Some(taken) => Self::of(app, sent, &taken).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn of(app: &App, sent: Sent<'_>, taken: &[u8]) -> Result<Self, Problem> {
+        let first: Claimed = serde_json::from_slice(taken).map_err(|error| Problem::internal(&error))?;
+        if first.fingerprint != fingerprint(sent.uri, sent.body) {
             return Err(Problem::new(Code::IdempotencyKeyReused, "use a new key for a new request"));
         }
         let secret = match &first.secret {
-            None => fresh.secret,
+            None => [0; 32],
             Some(sealed) => open(app, sent.tenant_id, first.seed, sealed).await?,
         };
         Ok(Self { seed: first.seed, at: first.at, secret, replayed: true })

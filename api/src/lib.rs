@@ -27,6 +27,7 @@ mod extract;
 mod idempotency;
 mod page;
 mod prefer;
+mod prompt_variables;
 mod validation;
 
 mod append;

@@ -29,6 +29,7 @@ use crate::problem::{Code, FieldError, MEDIA_TYPE, ProblemBody};
         (name = "Tenants", description = "Businesses that use VocalBridge"),
         (name = "Keys", description = "API keys and their roles: admin, developer, viewer"),
         (name = "Agents", description = "Who talks to the customers, and how"),
+        (name = "System prompts", description = "What agents tell their models, with variables and versions"),
         (name = "Sessions", description = "Conversations and their messages"),
         (name = "Jobs", description = "Accepted work and what became of it"),
         (name = "Analytics", description = "Usage, vendor requests, tool runs"),
@@ -63,6 +64,8 @@ pub(crate) mod problems {
             IdempotencyKeyReused InternalError Unavailable;
         /// Of every route with an id in its path.
         OfAnId: NotFound;
+        /// Of deleting what others may need.
+        OfNeeded: NotFound Conflict PromptInUse;
         /// Of a server that is not ready.
         Starting: Unavailable ShuttingDown;
         /// Of a stream that takes a place.
@@ -211,6 +214,13 @@ mod tests {
             "put /api/agents/{id}",
             "patch /api/agents/{id}",
             "delete /api/agents/{id}",
+            "get /api/system-prompts",
+            "post /api/system-prompts",
+            "get /api/system-prompts/{id}",
+            "put /api/system-prompts/{id}",
+            "patch /api/system-prompts/{id}",
+            "delete /api/system-prompts/{id}",
+            "get /api/system-prompts/{id}/versions",
             "get /api/sessions",
             "post /api/sessions",
             "get /api/sessions/{id}",

@@ -1,5 +1,7 @@
 //! Lists: newest first, page by page.
 
+use std::fmt::Display;
+
 use axum::Json;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -60,23 +62,23 @@ pub(crate) fn list<T: Serialize>(
     path: &str,
     filters: &[(&str, Option<String>)],
     page: Page,
-    next_after: Option<Uuid>,
+    next_after: Option<impl Display>,
     entries: Vec<T>,
 ) -> Response {
-    match next_after.map(|last_id| next_link(path, filters, page.limit, last_id)) {
+    match next_after.map(|last| next_link(path, filters, page.limit, &last)) {
         Some(link) => ([(header::LINK, link)], Json(entries)).into_response(),
         None => Json(entries).into_response(),
     }
 }
 
-fn next_link(path: &str, filters: &[(&str, Option<String>)], limit: i64, last_id: Uuid) -> String {
+fn next_link(path: &str, filters: &[(&str, Option<String>)], limit: i64, last: &impl Display) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for (name, value) in filters {
         if let Some(value) = value {
             query.append_pair(name, value);
         }
     }
-    query.append_pair("limit", &limit.to_string()).append_pair("after", &last_id.to_string());
+    query.append_pair("limit", &limit.to_string()).append_pair("after", &last.to_string());
     format!("<{path}?{}>; rel=\"next\"", query.finish())
 }
 
@@ -103,7 +105,9 @@ mod tests {
             response.headers()[header::LINK],
             format!("</api/things?correlation_id=a%26b&limit=2&after={last}>; rel=\"next\"")
         );
-        assert!(list("/api/things", &filters, page, None, vec![1]).headers().get(header::LINK).is_none());
+        assert!(
+            list("/api/things", &filters, page, None::<Uuid>, vec![1]).headers().get(header::LINK).is_none()
+        );
     }
 
     #[test]

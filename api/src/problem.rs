@@ -53,6 +53,7 @@ codes! {
     Conflict = "conflict", CONFLICT, "It was changed by somebody else at the same time";
     SessionEnded = "session_ended", CONFLICT, "The session is over";
     AgentUnavailable = "agent_unavailable", CONFLICT, "The agent is deleted or switched off";
+    PromptInUse = "prompt_in_use", CONFLICT, "Agents still use the prompt";
     CustomerErased = "customer_erased", CONFLICT, "The customer's data was erased";
     Cancelled = "cancelled", CONFLICT, "The job was cancelled";
     ContextExceeded = "context_exceeded", PAYLOAD_TOO_LARGE, "The message does not fit into the model's window";

@@ -32,7 +32,7 @@ impl Mistakes {
     }
 
     /// Postgres keeps no NUL, in text or JSON.
-    fn check_storable(&mut self, field: &str, text: &str) {
+    pub(crate) fn check_storable(&mut self, field: &str, text: &str) {
         if text.contains('\0') {
             self.add(field, "must not contain the character U+0000");
         }

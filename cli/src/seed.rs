@@ -247,6 +247,8 @@ impl DemoTenant {
                 metadata: serde_json::Map::new(),
                 calendar: None,
                 transfer_numbers: vec![],
+                system_prompt_id: None,
+                prompt_variables: Default::default(),
             };
             (AgentId::new(), settings)
         };

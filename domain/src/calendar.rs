@@ -10,6 +10,8 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Time
 use chrono_tz::Tz;
 use events::agent::CalendarSettings;
 
+use crate::Mistake;
+
 /// How long an appointment may be.
 pub const SLOT_MINUTES: RangeInclusive<u32> = 5..=240;
 pub const DEFAULT_SLOT_MINUTES: u32 = 30;
@@ -47,14 +49,6 @@ impl Slot {
     pub fn overlaps(&self, other: &Self) -> bool {
         self.starts_at < other.ends_at && other.starts_at < self.ends_at
     }
-}
-
-/// What is wrong with a calendar's settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// Within the settings, such as `opening_hours.mon[0]`.
-    pub field: String,
-    pub message: String,
 }
 
 /// Why nobody can have an appointment then. The words are for the model that asked.

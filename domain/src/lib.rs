@@ -3,13 +3,14 @@
 //! Each aggregate is a fold ([`Session::evolve`]) and questions to it ([`Session::claim`]). Time and ids are passed in.
 //! This crate must never do I/O, read a clock or make an id.
 //!
-//! Start with [`session`] (whose turn it is, and to do what), then [`context`] (what of a long conversation a model is
-//! told), [`prices`] (what it cost), [`calendar`] (which times can be had) and [`transfer`] (whom a caller may be handed
-//! over to).
+//! Start with [`session`] (whose turn it is, and to do what), then [`prompt`] and [`context`] (what a model is told, and
+//! what of a long conversation), [`prices`] (what it cost), [`calendar`] (which times can be had) and [`transfer`] (whom
+//! a caller may be handed over to).
 
 pub mod calendar;
 pub mod context;
 pub mod prices;
+pub mod prompt;
 pub mod session;
 pub mod tools;
 pub mod transfer;
@@ -17,4 +18,13 @@ pub mod transfer;
 pub use calendar::{Calendar, Slot};
 pub use context::{Fit, Said, Window, Windows};
 pub use prices::{Price, PriceBook};
+pub use prompt::Prompt;
 pub use session::{Claim, Held, Line, Pending, Session, ToolCall, Turn};
+
+/// What is wrong with something that a tenant has set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Within the settings, such as `opening_hours.mon[0]`.
+    pub field: String,
+    pub message: String,
+}

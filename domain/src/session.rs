@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 
 use chrono::{DateTime, Utc};
+use events::prompt::PromptVersion;
 use events::session::{Channel, ToolStatus};
 use events::{
     AgentId, CorrelationId, CustomerKeyId, EventId, JobId, MessageId, Origin, Payload, Recorded, Sealed,
@@ -45,6 +46,9 @@ pub struct Opened {
     pub agent_id: AgentId,
     pub channel: Channel,
     pub customer_key_id: CustomerKeyId,
+    /// Values for variables of the agent's prompt: the JSON text of an object of strings.
+    #[serde(default)]
+    pub prompt_variables: Option<Words>,
 }
 
 /// Sealed words and the event they were sealed for.
@@ -100,6 +104,9 @@ pub struct Turn {
     pub message_id: MessageId,
     pub attempt: u32,
     pub held: Held,
+    /// Told to the model in every attempt; `None`: the agent's own text.
+    #[serde(default)]
+    pub prompt: Option<PromptVersion>,
     /// Tool calls in the order they were asked for.
     pub tools: Vec<ToolCall>,
 }
@@ -177,6 +184,7 @@ impl Session {
                     agent_id: created.agent_id,
                     channel: created.channel,
                     customer_key_id: created.customer_key_id,
+                    prompt_variables: created.prompt_variables.as_ref().map(words),
                 });
             }
             Payload::MessageReceived(received) => self.pending.push_back(Pending {
@@ -197,6 +205,7 @@ impl Session {
                     message_id: started.message_id,
                     attempt: started.attempt,
                     held: Held { sequence: started.held_sequence, generation: started.held_generation },
+                    prompt: started.prompt,
                     tools: before.map(|turn| turn.tools).unwrap_or_default(),
                 });
             }

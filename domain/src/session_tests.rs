@@ -30,8 +30,14 @@ fn given(payloads: Vec<Payload>) -> Session {
 }
 
 fn created() -> Payload {
-    SessionCreated { agent_id: id(1), channel: Channel::Chat, customer_key_id: id(2), customer_id: sealed() }
-        .into()
+    SessionCreated {
+        agent_id: id(1),
+        channel: Channel::Chat,
+        customer_key_id: id(2),
+        customer_id: sealed(),
+        prompt_variables: Some(sealed()),
+    }
+    .into()
 }
 
 fn message(number: u128) -> Payload {
@@ -50,6 +56,7 @@ fn started(number: u128, attempt: u32, held: Held) -> Payload {
         attempt,
         held_sequence: held.sequence,
         held_generation: held.generation,
+        prompt: Some(PromptVersion { id: id(5), version: 3 }),
     }
     .into()
 }
@@ -218,6 +225,8 @@ fn replied(number: u128, then: Option<Then>) -> Payload {
         attempts: 1,
         billed: vec![],
         then,
+        agent_version: Some(1),
+        prompt: None,
     }
     .into()
 }
@@ -312,6 +321,7 @@ fn a_granted_transfer_goes_before_a_granted_end_and_refused_ones_count_for_nothi
             message_id: id(7),
             attempt: 1,
             held: held(2, 1),
+            prompt: None,
             tools: calls.iter().map(call).collect(),
         };
         turn.parting().map(|call| call.name.clone())
@@ -321,4 +331,20 @@ fn a_granted_transfer_goes_before_a_granted_end_and_refused_ones_count_for_nothi
     assert_eq!(parting(&[("end_call", Ok)]).as_deref(), Some("end_call"));
     assert_eq!(parting(&[("end_call", Ok), ("transfer_call", Error)]).as_deref(), Some("end_call"));
     assert_eq!(parting(&[("transfer_call", Ok), ("end_call", Ok)]).as_deref(), Some("transfer_call"));
+}
+
+#[test]
+fn the_values_of_the_session_and_the_prompt_of_the_turn_are_known_and_survive_a_snapshot() {
+    let session = given(vec![created(), message(7), started(7, 1, held(2, 1))]);
+    let variables = session.opened.as_ref().and_then(|opened| opened.prompt_variables.as_ref()).unwrap();
+    assert_eq!(variables.event_id, id(1));
+    assert_eq!(session.turn.as_ref().unwrap().prompt, Some(PromptVersion { id: id(5), version: 3 }));
+    let snapshot = serde_json::to_value(&session).unwrap();
+    assert_eq!(serde_json::from_value::<Session>(snapshot.clone()).unwrap(), session);
+    // One that was kept before there were prompts.
+    let mut older = snapshot;
+    older["opened"].as_object_mut().unwrap().remove("prompt_variables");
+    older["turn"].as_object_mut().unwrap().remove("prompt");
+    let read: Session = serde_json::from_value(older).unwrap();
+    assert_eq!((read.opened.unwrap().prompt_variables, read.turn.unwrap().prompt), (None, None));
 }

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::PromptId;
+
 /// Everything a tenant sets on an agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AgentSettings {
     pub name: String,
     pub description: String,
+    /// Told to the model as it is; empty when there is a `system_prompt_id`.
     pub system_prompt: String,
     /// The vendor asked first, such as `vendor_a`.
     pub primary_provider: String,
@@ -32,6 +35,12 @@ pub struct AgentSettings {
     /// Whom `transfer_call` may hand a caller over to, in E.164: these and nobody else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transfer_numbers: Vec<String>,
+    /// The prompt whose present version the model is told; `None`: `system_prompt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_prompt_id: Option<PromptId>,
+    /// Values for variables of that prompt, in the place of its defaults.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prompt_variables: BTreeMap<String, String>,
 }
 
 /// An agent's calendar as its tenant wrote it; `domain::calendar` says what it means.

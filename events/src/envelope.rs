@@ -6,7 +6,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{AgentId, ApiKeyId, CorrelationId, EventId, Payload, SessionId, TenantId};
+use crate::{AgentId, ApiKeyId, CorrelationId, EventId, Payload, PromptId, SessionId, TenantId};
 
 /// One event: who, when and why around what.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,6 +82,9 @@ pub enum Family {
     Tenant,
     Key,
     Agent,
+    Prompt,
+    /// Which prompt is a tenant's default, under the tenant's id.
+    DefaultPrompt,
     Invoice,
     /// The appointments of one agent, under the agent's id.
     Calendar,
@@ -94,10 +97,12 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Tenant,
         Self::Key,
         Self::Agent,
+        Self::Prompt,
+        Self::DefaultPrompt,
         Self::Invoice,
         Self::Calendar,
         Self::Session,
@@ -110,6 +115,8 @@ impl Family {
             Self::Tenant => "tenant",
             Self::Key => "key",
             Self::Agent => "agent",
+            Self::Prompt => "prompt",
+            Self::DefaultPrompt => "default_prompt",
             Self::Invoice => "invoice",
             Self::Calendar => "calendar",
             Self::Session => "session",
@@ -156,6 +163,16 @@ impl Aggregate {
 
     pub fn agent(tenant_id: TenantId, agent_id: AgentId) -> Self {
         Self { tenant_id, family: Family::Agent, id: agent_id.0 }
+    }
+
+    pub fn prompt(tenant_id: TenantId, prompt_id: PromptId) -> Self {
+        Self { tenant_id, family: Family::Prompt, id: prompt_id.0 }
+    }
+
+    /// All choices of a tenant's default are one history: which one is the last must not depend on where the prompts'
+    /// own histories are kept.
+    pub fn default_prompt(tenant_id: TenantId) -> Self {
+        Self { tenant_id, family: Family::DefaultPrompt, id: tenant_id.0 }
     }
 
     /// An invoice is known by the tenant's own number for it; the aggregate's id is derived from that.

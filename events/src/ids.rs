@@ -61,6 +61,8 @@ uuid_id! {
     ApiKeyId;
     /// An AI agent of a tenant.
     AgentId;
+    /// A system prompt of a tenant, over all its versions.
+    PromptId;
     /// A conversation between a customer and an agent, by chat or by voice.
     SessionId;
     /// One message of a session, by the customer or by the assistant.

@@ -5,7 +5,7 @@
 //! clock behind the caller's back: times and ids are passed in.
 //!
 //! Start with [`envelope`], then [`payload`] (the list of all event types), then the families: [`tenant`], [`agent`],
-//! [`session`], [`invoice`], [`appointment`], [`system`].
+//! [`prompt`], [`session`], [`invoice`], [`appointment`], [`system`].
 
 pub mod agent;
 pub mod appointment;
@@ -15,6 +15,7 @@ pub mod envelope;
 pub mod ids;
 pub mod invoice;
 pub mod payload;
+pub mod prompt;
 pub mod recorded;
 pub mod samples;
 pub mod schema;

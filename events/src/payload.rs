@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Lane, agent, appointment, invoice, session, system, tenant};
+use crate::{Lane, agent, appointment, invoice, prompt, session, system, tenant};
 
 /// What one event type is called and whose work it is.
 pub trait EventPayload: Serialize + DeserializeOwned {
@@ -99,6 +99,10 @@ payloads! {
     AgentCreated(agent::AgentCreated) = "vocalbridge.agent.created", version 1, lane Note;
     AgentUpdated(agent::AgentUpdated) = "vocalbridge.agent.updated", version 1, lane Note;
     AgentDeleted(agent::AgentDeleted) = "vocalbridge.agent.deleted", version 1, lane Note;
+    PromptCreated(prompt::PromptCreated) = "vocalbridge.prompt.created", version 1, lane Note;
+    PromptUpdated(prompt::PromptUpdated) = "vocalbridge.prompt.updated", version 1, lane Note;
+    PromptDeleted(prompt::PromptDeleted) = "vocalbridge.prompt.deleted", version 1, lane Note;
+    DefaultPromptChosen(prompt::DefaultPromptChosen) = "vocalbridge.prompt.default_chosen", version 1, lane Note;
     InvoiceRecorded(invoice::InvoiceRecorded) = "vocalbridge.invoice.recorded", version 1, lane Note;
     AppointmentBooked(appointment::AppointmentBooked) = "vocalbridge.appointment.booked", version 1, lane Note;
     SessionCreated(session::SessionCreated) = "vocalbridge.session.created", version 1, lane Note;

@@ -7,12 +7,15 @@ use uuid::Uuid;
 use crate::agent::{AgentCreated, AgentDeleted, AgentSettings, AgentUpdated, CalendarSettings};
 use crate::appointment::AppointmentBooked;
 use crate::invoice::{InvoiceRecorded, InvoiceStatus};
+use crate::prompt::{
+    DefaultPromptChosen, PromptCreated, PromptDeleted, PromptSettings, PromptUpdated, PromptVersion,
+};
 use crate::session::*;
 use crate::system::DeliveryParked;
 use crate::tenant::{KeyCreated, KeyRevoked, Role, TenantCreated};
 use crate::{
     AgentId, Aggregate, Cause, CorrelationId, CustomerKeyId, Event, EventId, Lane, MessageId, Origin,
-    Payload, Sealed, SessionId, TenantId,
+    Payload, PromptId, Sealed, SessionId, TenantId,
 };
 
 fn id(number: u128) -> Uuid {
@@ -57,7 +60,23 @@ fn settings() -> AgentSettings {
             opening_hours: [("mon".to_owned(), vec![["09:00".to_owned(), "17:00".to_owned()]])].into(),
         }),
         transfer_numbers: vec![],
+        system_prompt_id: None,
+        prompt_variables: Default::default(),
     }
+}
+
+fn prompt_settings() -> PromptSettings {
+    PromptSettings {
+        name: "Billing".to_owned(),
+        description: "Told to all billing desks".to_owned(),
+        category: Some("billing".to_owned()),
+        content: "You are the billing assistant of {{company}}.".to_owned(),
+        variables: [("company".to_owned(), "TechCorp".to_owned())].into(),
+    }
+}
+
+fn prompt_version() -> PromptVersion {
+    PromptVersion { id: PromptId(id(13)), version: 2 }
 }
 
 fn billed() -> Vec<BilledAttempt> {
@@ -87,6 +106,10 @@ pub fn payloads() -> Vec<Payload> {
         AgentCreated { settings: settings() }.into(),
         AgentUpdated { version: 2, settings: settings() }.into(),
         AgentDeleted {}.into(),
+        PromptCreated { settings: prompt_settings() }.into(),
+        PromptUpdated { version: 2, settings: prompt_settings() }.into(),
+        PromptDeleted {}.into(),
+        DefaultPromptChosen { prompt_id: Some(PromptId(id(13))) }.into(),
         InvoiceRecorded {
             invoice_id: "INV-TC-001".to_owned(),
             amount: Decimal::new(1_500_000, 2),
@@ -110,6 +133,7 @@ pub fn payloads() -> Vec<Payload> {
             channel: Channel::Chat,
             customer_key_id: CustomerKeyId(id(7)),
             customer_id: sealed(),
+            prompt_variables: Some(sealed()),
         }
         .into(),
         MessageReceived {
@@ -129,6 +153,7 @@ pub fn payloads() -> Vec<Payload> {
             attempt: 1,
             held_sequence: 42,
             held_generation: 1,
+            prompt: Some(prompt_version()),
         }
         .into(),
         VendorAttempted {
@@ -202,6 +227,8 @@ pub fn payloads() -> Vec<Payload> {
             attempts: 1,
             billed: billed(),
             then: None,
+            agent_version: Some(1),
+            prompt: Some(prompt_version()),
         }
         .into(),
         TurnFailed {
@@ -242,6 +269,7 @@ pub fn events() -> Vec<Event> {
     for (number, payload) in payloads().into_iter().enumerate() {
         let aggregate = match (&payload, payload.lane()) {
             (Payload::DeliveryParked(_), _) => Aggregate::system(),
+            (Payload::DefaultPromptChosen(_), _) => Aggregate::default_prompt(tenant_id),
             (Payload::AppointmentBooked(_), _) => Aggregate::calendar(tenant_id, AgentId(id(4))),
             (Payload::VendorAttempted(_), _) => Aggregate::session_facts(tenant_id, SessionId(id(2))),
             (_, Lane::Turn | Lane::Tool | Lane::Note) => Aggregate::session(tenant_id, SessionId(id(2))),

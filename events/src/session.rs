@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::prompt::PromptVersion;
 use crate::{AgentId, CustomerKeyId, EventId, JobId, MessageId, Sealed, ToolCallId, TurnId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +36,10 @@ pub struct SessionCreated {
     pub customer_key_id: CustomerKeyId,
     /// The tenant's own name for the customer.
     pub customer_id: Sealed,
+    /// Values for variables of the agent's prompt, in this conversation: the JSON text of an object of strings. `None`:
+    /// none were given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_variables: Option<Sealed>,
 }
 
 /// The customer said something, and an answer was promised: exactly one `reply_completed` or `turn_failed` follows.
@@ -59,6 +64,7 @@ pub struct TurnStarted {
     pub message_id: MessageId,
     /// `host:pid` of the worker.
     pub worker_id: String,
+    /// The version that this attempt uses.
     pub agent_version: u32,
     /// 1 for the first worker that tries, +1 for each that takes over from a dead one.
     pub attempt: u32,
@@ -67,6 +73,9 @@ pub struct TurnStarted {
     pub held_sequence: u64,
     /// Which handing-out of that delivery the worker holds; only a later one may take the turn over.
     pub held_generation: u64,
+    /// What the model is told, over all attempts of the turn; `None`: the agent has a text of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<PromptVersion>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -219,6 +228,12 @@ pub struct ReplyCompleted {
     /// What comes after these words; `None`: the conversation goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub then: Option<Then>,
+    /// Of the agent; `None`: written before replies said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<u32>,
+    /// What the model was told; `None`: the agent had a text of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<PromptVersion>,
 }
 
 /// What comes after an agent's last words. Either way the session is over with the event that says so.

@@ -220,13 +220,14 @@ impl Writer {
         let configured = projections.contains(&Projection::Configuration)
             && batch.iter().any(|entry| entry.event.as_ref().is_ok_and(configures));
         let mut tx = connection.begin().await?;
-        // Notifications are sent when the transaction commits, and only then.
+        // Notifications are sent when the transaction commits, and only then; in this order, so that whoever hears of
+        // the progress has forgotten the old configuration before.
         let row = sqlx::query!(
             r#"with moved as (
                 update checkpoints set sequence = $1
                 where projection = any($2) and partition = $3 and sequence = $4 returning projection
              )
-             select count(*) as "moved!", pg_notify($5, $6), case when $7 then pg_notify($8, '') end as configured
+             select count(*) as "moved!", case when $7 then pg_notify($8, '') end as configured, pg_notify($5, $6)
              from moved"#,
             big(new),
             &names,

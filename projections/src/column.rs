@@ -29,6 +29,11 @@ pub(crate) fn count(number: i64) -> u64 {
     number.try_into().unwrap_or(0)
 }
 
+/// The same for a version, which is counted in 32 bits.
+pub(crate) fn small(number: i64) -> u32 {
+    number.try_into().unwrap_or(u32::MAX)
+}
+
 /// Postgres has no NUL in text, and one in a vendor's error must not stop a projection: it becomes U+FFFD.
 pub(crate) fn text(value: &str) -> Cow<'_, str> {
     if value.as_bytes().contains(&0) {

@@ -1,6 +1,8 @@
-//! Projection `configuration`: tenants, their keys, agents and invoices.
+//! Projection `configuration`: tenants, their keys, agents, prompts and invoices.
 //!
 //! These events are rare, so each is written by itself.
+
+pub mod prompts;
 
 use std::collections::HashMap;
 
@@ -13,7 +15,7 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::column::{count, json, readable, text};
+use crate::column::{count, json, readable, small, text};
 use crate::database::{Database, Error, Page, parsed, variant};
 use crate::projection::Table;
 
@@ -21,6 +23,9 @@ pub(crate) const TABLES: &[Table] = &[
     Table { name: "tenants", key: &["tenant_id"] },
     Table { name: "api_keys", key: &["tenant_id", "key_id"] },
     Table { name: "agents", key: &["tenant_id", "agent_id"] },
+    Table { name: "prompts", key: &["tenant_id", "prompt_id"] },
+    Table { name: "prompt_versions", key: &["tenant_id", "prompt_id", "version"] },
+    Table { name: "default_prompts", key: &["tenant_id"] },
     Table { name: "invoices", key: &["tenant_id", "invoice_number"] },
 ];
 
@@ -122,17 +127,21 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
             )
             .execute(&mut *connection),
             Payload::AgentCreated(agent) => sqlx::query!(
-                "insert into agents (tenant_id, agent_id, version, settings, deleted, created_at, updated_at, sequence)
-                 values ($1, $2, 1, ($3::text)::json, false, $4, $4, $5) on conflict on constraint agents_pkey do nothing",
+                "insert into agents (tenant_id, agent_id, version, settings, deleted, created_at, updated_at, sequence,
+                    system_prompt_id)
+                 values ($1, $2, 1, ($3::text)::json, false, $4, $4, $5, $6)
+                 on conflict on constraint agents_pkey do nothing",
                 tenant_id,
                 id,
                 json(&agent.settings),
                 envelope.time,
                 sequence,
+                agent.settings.system_prompt_id.map(|id| id.0),
             )
             .execute(&mut *connection),
             Payload::AgentUpdated(agent) => sqlx::query!(
-                "update agents set version = $3, settings = ($4::text)::json, updated_at = $5, sequence = $6
+                "update agents set version = $3, settings = ($4::text)::json, updated_at = $5, sequence = $6,
+                    system_prompt_id = $7
                  where tenant_id = $1 and agent_id = $2 and sequence < $6",
                 tenant_id,
                 id,
@@ -140,6 +149,7 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
                 json(&agent.settings),
                 envelope.time,
                 sequence,
+                agent.settings.system_prompt_id.map(|id| id.0),
             )
             .execute(&mut *connection),
             Payload::AgentDeleted(_) => sqlx::query!(
@@ -169,7 +179,10 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
                 sequence,
             )
             .execute(&mut *connection),
-            _ => continue,
+            _ => {
+                prompts::apply(&mut *connection, sequence, event).await?;
+                continue;
+            }
         };
         query.await?;
     }
@@ -432,7 +445,7 @@ impl AgentRow {
         Ok(AgentRecord {
             id: AgentId(self.agent_id),
             tenant_id: TenantId(self.tenant_id),
-            version: u32::try_from(self.version).unwrap_or(u32::MAX),
+            version: small(self.version),
             settings: parsed("settings", &self.settings)?,
             created_at: self.created_at,
             updated_at: self.updated_at,

@@ -52,7 +52,7 @@ impl Progress {
         timeout(patience, receiver.wait_for(there)).await.is_ok_and(|waited| waited.is_ok())
     }
 
-    /// Changes whenever tenants, keys, agents or invoices did, and whenever such a change may have been missed.
+    /// Changes whenever tenants, keys, agents, prompts or invoices did, and whenever such a change may have been missed.
     pub fn config_changes(&self) -> watch::Receiver<u64> {
         self.configuration.subscribe()
     }

@@ -97,6 +97,10 @@ pub(crate) fn configures(event: &Event) -> bool {
             | Payload::AgentCreated(_)
             | Payload::AgentUpdated(_)
             | Payload::AgentDeleted(_)
+            | Payload::PromptCreated(_)
+            | Payload::PromptUpdated(_)
+            | Payload::PromptDeleted(_)
+            | Payload::DefaultPromptChosen(_)
             | Payload::InvoiceRecorded(_)
     )
 }

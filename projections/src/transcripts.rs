@@ -5,15 +5,17 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry::Vacant;
 
 use chrono::{DateTime, Utc};
+use events::prompt::PromptVersion;
 use events::session::{Channel, ReplyCompleted, SessionCreated};
 use events::{
-    AgentId, CustomerKeyId, Entry, Event, EventId, JobId, MessageId, Payload, Sealed, SessionId, TenantId,
+    AgentId, CustomerKeyId, Entry, Event, EventId, JobId, MessageId, Payload, PromptId, Sealed, SessionId,
+    TenantId,
 };
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::column::{big, column, count, json, readable, text};
+use crate::column::{big, column, count, json, readable, small, text};
 use crate::database::{Database, Error, Page, parsed, variant};
 use crate::projection::Table;
 
@@ -34,7 +36,9 @@ pub struct SessionRecord {
     pub customer_key_id: CustomerKeyId,
     /// The tenant's own name for the customer.
     pub customer_id: Sealed,
-    /// The event that `customer_id` is sealed for.
+    /// Values for variables of the agent's prompt: the JSON text of an object of strings. `None`: none were given.
+    pub prompt_variables: Option<Sealed>,
+    /// The event that `customer_id` and `prompt_variables` are sealed for.
     pub customer_sealed_for: EventId,
     pub created_at: DateTime<Utc>,
     /// `None` while it is open.
@@ -90,6 +94,10 @@ pub struct ReplyDetails {
     pub tools_called: Vec<String>,
     /// Vendor requests over the whole message.
     pub attempts: u64,
+    /// Of the agent; `None`: older than that replies say so.
+    pub agent_version: Option<u32>,
+    /// What the model was told; `None`: the agent's own text.
+    pub prompt: Option<PromptVersion>,
 }
 
 pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
@@ -171,11 +179,15 @@ async fn insert_sessions(connection: &mut PgConnection, rows: &[CreatedRow<'_>])
     }
     let customers: Vec<Cow<'_, str>> =
         rows.iter().map(|row| text(&row.session.customer_id.ciphertext)).collect();
+    let variables: Vec<Option<Cow<'_, str>>> = rows
+        .iter()
+        .map(|row| row.session.prompt_variables.as_ref().map(|sealed| text(&sealed.ciphertext)))
+        .collect();
     sqlx::query!(
         "insert into sessions (tenant_id, session_id, agent_id, channel, customer_key_id, customer_ciphertext,
-            customer_event_id, created_at, ended_at, end_reason, sequence)
+            customer_event_id, created_at, ended_at, end_reason, sequence, prompt_variables_ciphertext)
          select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::uuid[],
-            $8::timestamptz[], $9::timestamptz[], $10::text[], $11::int8[])
+            $8::timestamptz[], $9::timestamptz[], $10::text[], $11::int8[], $12::text[])
          on conflict on constraint sessions_pkey do update
             set ended_at = excluded.ended_at, end_reason = excluded.end_reason, sequence = excluded.sequence
             where excluded.sequence > sessions.sequence and excluded.customer_event_id = sessions.customer_event_id",
@@ -190,6 +202,7 @@ async fn insert_sessions(connection: &mut PgConnection, rows: &[CreatedRow<'_>])
         column!(rows, |row| row.ended.as_ref().map(|end| end.event.envelope.time)) as _,
         column!(rows, |row| row.ended.as_ref().map(|end| &*end.reason)) as _,
         column!(rows, |row| row.ended.as_ref().map_or(row.sequence, |end| end.sequence)) as _,
+        column!(variables, |value| value.as_deref()) as _,
     )
     .execute(connection)
     .await?;
@@ -231,16 +244,17 @@ async fn insert_messages(connection: &mut PgConnection, rows: &[MessageRow<'_>])
     sqlx::query!(
         "insert into messages (tenant_id, session_id, sequence, message_id, role, content_key_id, content_ciphertext,
             content_event_id, created_at, job_id, correlation_id, agent_id, channel, provider, model, tokens_in,
-            tokens_out, cost_usd, latency_ms, tools_called, attempts)
+            tokens_out, cost_usd, latency_ms, tools_called, attempts, agent_version, prompt_id, prompt_version)
          select tenant_id, session_id, sequence, message_id, role, content_key_id, content_ciphertext,
             content_event_id, created_at, job_id, correlation_id, agent_id, channel, provider, model, tokens_in,
-            tokens_out, cost_usd, latency_ms, tools_called::json, attempts
+            tokens_out, cost_usd, latency_ms, tools_called::json, attempts, agent_version, prompt_id, prompt_version
          from unnest($1::uuid[], $2::uuid[], $3::int8[], $4::uuid[], $5::text[], $6::uuid[], $7::text[], $8::uuid[],
             $9::timestamptz[], $10::uuid[], $11::text[], $12::uuid[], $13::text[], $14::text[], $15::text[],
-            $16::int8[], $17::int8[], $18::numeric[], $19::int8[], $20::text[], $21::int8[])
+            $16::int8[], $17::int8[], $18::numeric[], $19::int8[], $20::text[], $21::int8[],
+            $22::int8[], $23::uuid[], $24::int8[])
             as message (tenant_id, session_id, sequence, message_id, role, content_key_id, content_ciphertext,
             content_event_id, created_at, job_id, correlation_id, agent_id, channel, provider, model, tokens_in,
-            tokens_out, cost_usd, latency_ms, tools_called, attempts)
+            tokens_out, cost_usd, latency_ms, tools_called, attempts, agent_version, prompt_id, prompt_version)
          on conflict on constraint messages_pkey do nothing",
         column!(rows, |row| row.event.envelope.aggregate.tenant_id.0) as _,
         column!(rows, |row| row.event.envelope.aggregate.id) as _,
@@ -263,6 +277,9 @@ async fn insert_messages(connection: &mut PgConnection, rows: &[MessageRow<'_>])
         column!(rows, |row| row.reply.map(|reply| big(reply.latency_ms))) as _,
         column!(rows, |row| row.reply.map(|reply| json(&reply.tools_called))) as _,
         column!(rows, |row| row.reply.map(|reply| i64::from(reply.attempts))) as _,
+        column!(rows, |row| row.reply.and_then(|reply| reply.agent_version).map(i64::from)) as _,
+        column!(rows, |row| row.reply.and_then(|reply| reply.prompt).map(|prompt| prompt.id.0)) as _,
+        column!(rows, |row| row.reply.and_then(|reply| reply.prompt).map(|prompt| i64::from(prompt.version))) as _,
     )
     .execute(connection)
     .await?;
@@ -326,7 +343,7 @@ pub async fn messages(
     let rows = sqlx::query!(
         r#"select session_id, sequence, message_id, role, content_key_id, content_ciphertext, content_event_id,
             created_at, job_id, correlation_id, provider, model, tokens_in, tokens_out, cost_usd, latency_ms,
-            tools_called::text as tools_called, attempts
+            tools_called::text as tools_called, attempts, agent_version, prompt_id, prompt_version
          from messages where tenant_id = $1 and session_id = $2 order by sequence"#,
         tenant_id.0,
         session_id.0
@@ -353,6 +370,11 @@ pub async fn messages(
                     latency_ms: row.latency_ms.map(count).unwrap_or_default(),
                     tools_called: parsed("tools_called", row.tools_called.as_deref().unwrap_or("[]"))?,
                     attempts: row.attempts.map(count).unwrap_or_default(),
+                    agent_version: row.agent_version.map(small),
+                    prompt: row
+                        .prompt_id
+                        .zip(row.prompt_version)
+                        .map(|(id, version)| PromptVersion { id: PromptId(id), version: small(version) }),
                 }),
             };
             Ok(MessageRecord {
@@ -383,6 +405,7 @@ struct SessionRow {
     ended_at: Option<DateTime<Utc>>,
     end_reason: Option<String>,
     sequence: i64,
+    prompt_variables_ciphertext: Option<String>,
 }
 
 impl SessionRow {
@@ -394,6 +417,9 @@ impl SessionRow {
             channel: variant("channel", &self.channel, &CHANNELS, Channel::as_str)?,
             customer_key_id: CustomerKeyId(self.customer_key_id),
             customer_id: Sealed { key_id: self.customer_key_id, ciphertext: self.customer_ciphertext },
+            prompt_variables: self
+                .prompt_variables_ciphertext
+                .map(|ciphertext| Sealed { key_id: self.customer_key_id, ciphertext }),
             customer_sealed_for: EventId(self.customer_event_id),
             created_at: self.created_at,
             ended_at: self.ended_at,

@@ -7,6 +7,7 @@ use tests::client::Answer;
 use tests::process::serve;
 use tests::sse::Stream;
 use tests::{Client, World};
+use uuid::Uuid;
 
 const KEY: &str = "Idempotency-Key";
 
@@ -145,8 +146,9 @@ async fn a_repeated_creation_answers_as_the_first_one_did() {
     let session = client.session(&world.agent(0, 0)).await;
     let new_session = json!({ "agent_id": world.agent(0, 1), "customer_id": "customer-2" });
     // The last is a field that makes it another request.
-    let cases: [(&Client, &str, Value, &str); 4] = [
+    let cases: [(&Client, &str, Value, &str); 5] = [
         (&client, "/api/agents", json!({ "name": "Front desk", "metadata": { "floor": 1 } }), "name"),
+        (&client, "/api/system-prompts", json!({ "name": "Desk", "content": "Hello" }), "name"),
         (&client, "/api/sessions", new_session, "customer_id"),
         (&client, "/api/keys", json!({ "name": "billing", "role": "admin" }), "name"),
         (&operator, "/api/tenants", json!({ "name": "Newcomer" }), "name"),
@@ -187,4 +189,11 @@ async fn a_refused_request_leaves_its_key_free() {
     say_once(&client, &session, "  ", "k").await.assert_problem(422, "validation_failed", "blank");
     let corrected = say_once(&client, &session, "Hello", "k").await;
     assert_eq!((corrected.status, corrected.is_replayed()), (StatusCode::OK, false), "{corrected:?}");
+    // Nor does a repetition of what was refused get through because it is one.
+    let nowhere = json!({ "agent_id": Uuid::now_v7(), "customer_id": "customer-1" });
+    for _ in 0..2 {
+        let refused = client.post_with("/api/sessions", &nowhere, &[(KEY, "k")]).await;
+        refused.assert_problem(404, "not_found", "an unknown agent");
+    }
+    assert_eq!(client.get("/api/sessions").await.rows().len(), 1);
 }

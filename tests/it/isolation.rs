@@ -9,6 +9,7 @@ use tests::{Client, World};
 /// All ids and words of a tenant that has used everything.
 struct Used {
     agent: String,
+    prompt: String,
     key: String,
     session: String,
     job: String,
@@ -20,12 +21,23 @@ struct Used {
 const QUESTION: &str = "What is the status of invoice INV-TC-001?";
 
 async fn used(world: &World, client: &Client) -> Used {
+    let prompt = json!({
+        "name": "Secret prompt", "content": "The secret of {{desk}} and {{customer}}", "is_default": true,
+        "variables": { "desk": "secret", "customer": "secret" }
+    });
+    let prompt = client.post("/api/system-prompts", prompt).await.text("id").to_owned();
     let agent = client
-        .post("/api/agents", json!({ "name": "Secret desk", "tools_enabled": ["invoice_lookup"] }))
+        .post(
+            "/api/agents",
+            json!({
+                "name": "Secret desk", "tools_enabled": ["invoice_lookup"], "system_prompt_id": prompt,
+                "prompt_variables": { "desk": "secret-desk" }
+            }),
+        )
         .await;
     let agent = agent.text("id").to_owned();
     let key = client.post("/api/keys", json!({ "name": "Secret key", "role": "viewer" })).await;
-    let opened = json!({ "agent_id": agent, "customer_id": "secret-customer" });
+    let opened = json!({ "agent_id": agent, "customer_id": "secret-customer", "prompt_variables": { "customer": "secret-value" } });
     let session = client.post("/api/sessions", opened).await.text("id").to_owned();
     let reply = client.say(&session, QUESTION).await;
     assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
@@ -37,8 +49,8 @@ async fn used(world: &World, client: &Client) -> Used {
         reply.text("message_id").to_owned(),
         key.text("id").to_owned(),
     ]);
-    marks.extend([agent.clone(), session.clone(), job.clone(), correlation.clone()]);
-    Used { agent, key: key.text("id").to_owned(), session, job, correlation, marks }
+    marks.extend([agent.clone(), prompt.clone(), session.clone(), job.clone(), correlation.clone()]);
+    Used { agent, prompt, key: key.text("id").to_owned(), session, job, correlation, marks }
 }
 
 impl Used {
@@ -46,6 +58,7 @@ impl Used {
     fn id_for(&self, route: &Route) -> &str {
         let kinds = [
             ("/api/agents/", &self.agent),
+            ("/api/system-prompts/", &self.prompt),
             ("/api/keys/", &self.key),
             ("/api/sessions/", &self.session),
             ("/api/jobs/", &self.job),
@@ -133,9 +146,13 @@ async fn no_list_and_no_report_shows_anything_of_another_tenant() {
         }
     }
     // Another's id as a cursor tells nothing either.
-    for (list, id) in
-        [("agents", &used.agent), ("sessions", &used.session), ("jobs", &used.job), ("keys", &used.key)]
-    {
+    for (list, id) in [
+        ("agents", &used.agent),
+        ("system-prompts", &used.prompt),
+        ("sessions", &used.session),
+        ("jobs", &used.job),
+        ("keys", &used.key),
+    ] {
         paths.push(format!("/api/{list}?after={id}"));
     }
     for path in paths {

@@ -14,6 +14,7 @@ mod long_conversations;
 mod nothing_lost;
 mod pages;
 mod parting;
+mod prompts;
 mod real_vendors;
 mod roles;
 mod service;

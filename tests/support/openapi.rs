@@ -42,7 +42,10 @@ impl Route {
     pub fn body(&self) -> Value {
         match self.operation["operationId"].as_str().unwrap_or_default() {
             "create_tenant" | "create_agent" | "replace_agent" => json!({ "name": "Another" }),
-            "patch_agent" => json!({ "description": "changed" }),
+            "patch_agent" | "patch_system_prompt" => json!({ "description": "changed" }),
+            "create_system_prompt" | "replace_system_prompt" => {
+                json!({ "name": "Another", "content": "Hello" })
+            }
             "create_key" => json!({ "name": "Another", "role": "viewer" }),
             "create_session" => json!({ "agent_id": Uuid::now_v7(), "customer_id": "customer-9" }),
             "post_message" => json!({ "content": "Hello" }),

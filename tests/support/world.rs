@@ -164,6 +164,12 @@ impl World {
         answer.body.as_array().unwrap().clone()
     }
 
+    /// The same with bodies.
+    pub async fn vendor_requests(&self, vendor: &str) -> Vec<Value> {
+        let answer = Client::new(&self.simulator, "").get(&format!("/_log/{vendor}")).await;
+        answer.body.as_array().unwrap().clone()
+    }
+
     /// Makes both vendors fail at the rates of the demo.
     pub async fn unreliable_vendors(&self) {
         self.control("vendor_a", json!({ "failure_rate": 0.1 })).await;

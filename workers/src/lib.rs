@@ -7,6 +7,7 @@
 //! Start with [`turns`] (the brain: one message to one reply), then [`tools`] (the hands).
 
 mod agents;
+mod prompts;
 mod sessions;
 pub mod tools;
 pub mod turns;
@@ -24,6 +25,8 @@ use vendors::llm::LlmVendors;
 
 pub use agents::Agents;
 pub use sessions::Sessions;
+
+use prompts::Prompts;
 
 /// What cli decides for all workers.
 #[derive(Clone, Debug)]
@@ -66,6 +69,7 @@ pub struct Workers {
     pub worker_id: String,
     sessions: Sessions,
     agents: Agents,
+    prompts: Prompts,
 }
 
 /// What the workers of a process read and write through.
@@ -87,6 +91,7 @@ impl Workers {
         let Connections { nats, database, keyring } = connections;
         let sessions = Sessions::new(nats.log.clone(), database.clone());
         let agents = Agents::new(database.clone(), progress.config_changes());
+        let prompts = Prompts::new(database.clone(), progress.config_changes());
         Self {
             nats,
             database,
@@ -97,6 +102,7 @@ impl Workers {
             worker_id,
             sessions,
             agents,
+            prompts,
         }
     }
 

@@ -30,7 +30,16 @@ impl Weighter<Aggregate, Session> for BySize {
     fn weight(&self, _: &Aggregate, session: &Session) -> u64 {
         const FIXED: usize = 512;
         const LINE: usize = 160;
-        let words: usize = session.history.iter().map(Line::words).chain(&session.summary).map(length).sum();
+        let opened = session.opened.as_ref();
+        let variables = opened.and_then(|opened| opened.prompt_variables.as_ref());
+        let words: usize = session
+            .history
+            .iter()
+            .map(Line::words)
+            .chain(&session.summary)
+            .chain(variables)
+            .map(length)
+            .sum();
         (FIXED + LINE * (session.history.len() + session.pending.len()) + words) as u64
     }
 }

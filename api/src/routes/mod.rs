@@ -6,6 +6,7 @@ mod service;
 mod agents;
 mod keys;
 mod models;
+mod system_prompts;
 mod tenants;
 
 mod messages;
@@ -39,6 +40,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(tenants::router())
         .merge(keys::router())
         .merge(agents::router())
+        .merge(system_prompts::router())
         .merge(models::router())
         .merge(sessions::router())
         .merge(messages::router())

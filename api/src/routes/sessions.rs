@@ -1,13 +1,18 @@
 //! Sessions: conversations of a customer with an agent.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use events::session::{Channel, SessionCreated, SessionEnded};
-use events::{AgentId, Aggregate, Event, EventId, JobId, MessageId, Payload, Recorded, SessionId, TenantId};
+use events::{
+    AgentId, Aggregate, Event, EventId, JobId, MessageId, Payload, PromptId, Recorded, SessionId, TenantId,
+};
 use projections::Projection;
+use projections::configuration::prompts;
 use projections::transcripts::{self, MessageRecord, SessionRecord};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -25,7 +30,7 @@ use crate::openapi::problems;
 use crate::page::{PageQuery, list, next_after};
 use crate::problem::Problem;
 use crate::validation::Mistakes;
-use crate::{App, freshness, sessions};
+use crate::{App, freshness, prompt_variables, sessions};
 
 const PATH: &str = "/api/sessions";
 const MAX_CUSTOMER_ID_CHARS: usize = 256;
@@ -48,6 +53,10 @@ struct NewSession {
     customer_id: String,
     #[serde(default)]
     channel: SentChannel,
+    /// Values for variables of the agent's prompt in this session, by name, in the place of the agent's: each at most
+    /// 2000 characters, all together at most 16 KiB; kept encrypted.
+    #[serde(default)]
+    prompt_variables: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
@@ -69,6 +78,8 @@ struct Session {
     /// `chat` or `voice`.
     #[schema(example = "chat")]
     channel: &'static str,
+    /// As they were given; `null` once the customer's data was erased.
+    prompt_variables: Option<BTreeMap<String, String>>,
     /// `active` or `ended`.
     #[schema(example = "active")]
     status: &'static str,
@@ -111,6 +122,13 @@ struct Message {
     latency_ms: Option<u64>,
     tools_called: Option<Vec<String>>,
     attempts: Option<u64>,
+    /// The agent as it was when it said this; `null` in replies that are older than this field.
+    agent_version: Option<u32>,
+    /// The prompt that the model was told; `null` when the agent had a `system_prompt` of its own.
+    #[schema(value_type = Option<Uuid>)]
+    prompt_id: Option<PromptId>,
+    /// See `GET /api/system-prompts/{id}/versions`.
+    prompt_version: Option<u32>,
 }
 
 /// Open a session
@@ -125,32 +143,74 @@ async fn create_session(
     Developer(caller): Developer,
     posted: Posted<NewSession>,
 ) -> Result<Response, Problem> {
-    let NewSession { agent_id, customer_id, channel } = &posted.body;
     let mut mistakes = Mistakes::default();
-    mistakes.check_required("customer_id", customer_id, MAX_CUSTOMER_ID_CHARS);
+    mistakes.check_required("customer_id", &posted.body.customer_id, MAX_CUSTOMER_ID_CHARS);
     mistakes.into_result()?;
-    let (tenant_id, agent_id) = (caller.tenant_id, AgentId(*agent_id));
-    let once = posted.claim(&app, tenant_id, Makes::NoSecret).await?;
+    let tenant_id = caller.tenant_id;
+    let of_id = |id: Uuid| Aggregate::session(tenant_id, SessionId(id));
     // A repeated request is answered as the first was, whatever became of the agent since.
-    if !once.replayed && app.agent(tenant_id, agent_id).await?.is_none() {
-        return Err(Problem::not_found("agent"));
+    let (once, standing) = match posted.made_before(&app, tenant_id, of_id).await? {
+        Some(before) => before,
+        None => {
+            check_agent(&app, tenant_id, &posted.body).await?;
+            let once = posted.claim(&app, tenant_id, Makes::NoSecret).await?;
+            let id: EventId = once.derived("session.created");
+            let created = sealed(&app, tenant_id, id, &posted.body).await?;
+            let event = Event::new(id, once.at, SOURCE, of_id(once.id()), &caller.cause(), created);
+            let standing = append::create(&app, event, once.replayed).await?;
+            (once, standing)
+        }
+    };
+    let session = opened(&app, created_record(tenant_id, &standing)?).await?;
+    Ok(once.mark((StatusCode::CREATED, Json(session))))
+}
+
+/// There is such an agent, and its prompt has the variables that values are given for.
+async fn check_agent(app: &App, tenant_id: TenantId, new: &NewSession) -> Result<(), Problem> {
+    let agent = app.agent(tenant_id, AgentId(new.agent_id)).await?;
+    let agent = agent.ok_or_else(|| Problem::not_found("agent"))?;
+    if new.prompt_variables.is_empty() {
+        return Ok(());
     }
-    let customer_key_id = app.keyring.customer_key(tenant_id, customer_id).await?;
-    let event_id: EventId = once.derived("session.created");
-    let created = SessionCreated {
-        agent_id,
-        channel: match channel {
+    let prompt = match agent.settings.system_prompt_id {
+        Some(id) => prompts::version(&app.database, tenant_id, id, None).await?,
+        None => None,
+    };
+    let mut mistakes = Mistakes::default();
+    match prompt {
+        Some(prompt) => prompt_variables::check(&new.prompt_variables, &prompt.settings, &mut mistakes),
+        None => mistakes
+            .add(prompt_variables::FIELD, "are for a session with an agent that has a system_prompt_id"),
+    }
+    mistakes.into_result()
+}
+
+/// The session's beginning, with what is the customer's sealed for the event `id`.
+async fn sealed(
+    app: &App,
+    tenant_id: TenantId,
+    id: EventId,
+    new: &NewSession,
+) -> Result<SessionCreated, Problem> {
+    let key = app.keyring.customer_key(tenant_id, &new.customer_id).await?;
+    let variables = match new.prompt_variables.is_empty() {
+        true => None,
+        false => {
+            let json = serde_json::to_string(&new.prompt_variables);
+            let json = json.map_err(|error| Problem::internal(&error))?;
+            Some(app.keyring.seal(tenant_id, key.0, id, &json).await?)
+        }
+    };
+    Ok(SessionCreated {
+        agent_id: AgentId(new.agent_id),
+        channel: match new.channel {
             SentChannel::Chat => Channel::Chat,
             SentChannel::Voice => Channel::Voice,
         },
-        customer_key_id,
-        customer_id: app.keyring.seal(tenant_id, customer_key_id.0, event_id, customer_id).await?,
-    };
-    let aggregate = Aggregate::session(tenant_id, once.id());
-    let event = Event::new(event_id, once.at, SOURCE, aggregate, &caller.cause(), created);
-    let standing = append::create(&app, event, once.replayed).await?;
-    let session = opened(&app, created_record(tenant_id, &standing)?).await?;
-    Ok(once.mark((StatusCode::CREATED, Json(session))))
+        customer_key_id: key,
+        customer_id: app.keyring.seal(tenant_id, key.0, id, &new.customer_id).await?,
+        prompt_variables: variables,
+    })
 }
 
 /// The session as its first event has it.
@@ -166,6 +226,7 @@ fn created_record(tenant_id: TenantId, first: &Recorded) -> Result<SessionRecord
         channel: created.channel,
         customer_key_id: created.customer_key_id,
         customer_id: created.customer_id.clone(),
+        prompt_variables: created.prompt_variables.clone(),
         customer_sealed_for: envelope.id,
         created_at: envelope.time,
         ended_at: None,
@@ -278,11 +339,20 @@ fn end_of(recorded: &Recorded) -> Option<(DateTime<Utc>, &str)> {
 async fn opened(app: &App, record: SessionRecord) -> Result<Session, Problem> {
     let customer_id =
         app.keyring.open(record.tenant_id, record.customer_sealed_for, &record.customer_id).await?;
+    let prompt_variables = match &record.prompt_variables {
+        None => customer_id.is_some().then(BTreeMap::new),
+        Some(sealed) => {
+            let json = app.keyring.open(record.tenant_id, record.customer_sealed_for, sealed).await?;
+            let read = json.map(|json| serde_json::from_str(&json)).transpose();
+            read.map_err(|error| Problem::internal(&error))?
+        }
+    };
     Ok(Session {
         id: record.id,
         agent_id: record.agent_id,
         customer_id,
         channel: record.channel.as_str(),
+        prompt_variables,
         status: if record.ended_at.is_some() { "ended" } else { "active" },
         created_at: record.created_at,
         ended_at: record.ended_at,
@@ -309,6 +379,9 @@ async fn opened_message(app: &App, tenant_id: TenantId, record: MessageRecord) -
         latency_ms: None,
         tools_called: None,
         attempts: None,
+        agent_version: None,
+        prompt_id: None,
+        prompt_version: None,
     };
     Ok(match record.reply {
         None => message,
@@ -321,6 +394,9 @@ async fn opened_message(app: &App, tenant_id: TenantId, record: MessageRecord) -
             latency_ms: Some(reply.latency_ms),
             tools_called: Some(reply.tools_called),
             attempts: Some(reply.attempts),
+            agent_version: reply.agent_version,
+            prompt_id: reply.prompt.map(|prompt| prompt.id),
+            prompt_version: reply.prompt.map(|prompt| prompt.version),
             ..message
         },
     })

@@ -1,10 +1,12 @@
 //! The questions asked of the tables.
 
 use chrono::{DateTime, TimeDelta};
+use events::agent::AgentSettings;
 use events::session::{Channel, FailureCode, Then};
 use events::tenant::Role;
 use events::{Aggregate, JobId, SessionId, TenantId};
 use projections::Projection;
+use projections::configuration::prompts;
 use projections::jobs::{JobEnding, JobStatus};
 use projections::rebuild::{Options, rebuild};
 use projections::transcripts::MessageRole;
@@ -41,13 +43,55 @@ async fn configuration_is_found_by_hash_by_id_and_in_pages() {
     assert_eq!(configuration::tenants(db, beyond).await.unwrap(), vec![]);
 
     let agent = configuration::agent(db, tenant_id, story.agent_id).await.unwrap().unwrap();
-    assert_eq!((agent.version, agent.settings), (2, Story::settings("Billing desk")));
+    assert_eq!(
+        (agent.version, agent.settings),
+        (2, AgentSettings { system_prompt_id: Some(story.prompt_id), ..Story::settings("Billing desk") })
+    );
     let names = configuration::agent_names(db, tenant_id, &[story.agent_id]).await.unwrap();
     assert_eq!(names[&story.agent_id], "Billing desk");
 
     let invoice = configuration::invoice(db, tenant_id, "INV-TC-001").await.unwrap().unwrap();
     assert_eq!(invoice.amount.to_string(), "15000.00");
     assert_eq!(configuration::invoice(db, tenant_id, "INV\0").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_prompt_is_found_as_it_is_and_in_every_version() {
+    let test = TestDatabase::start().await;
+    let (mut story, log) = (Story::new(), MemoryLog::new(1));
+    let last = log.append_all(0, &story.setup());
+    project(&test.database, &log, last).await;
+    let (db, tenant_id, id, old) = (&test.database, story.tenant_id, story.prompt_id, story.old_prompt_id);
+
+    let prompt = prompts::prompt(db, tenant_id, id).await.unwrap().unwrap();
+    assert_eq!((prompt.version, prompt.is_default), (2, true));
+    assert_eq!(prompt.settings, Story::prompt_settings("Version 2"));
+    assert_eq!(prompts::prompts(db, tenant_id, Page::first(10)).await.unwrap(), vec![prompt.clone()]);
+    assert_eq!(prompts::named_or_default(db, tenant_id, &[old]).await.unwrap(), vec![prompt]);
+    assert_eq!(prompts::users(db, tenant_id, id).await.unwrap(), 1);
+
+    let contents = async |id, before, limit| {
+        let found = prompts::versions(db, tenant_id, id, before, limit).await.unwrap();
+        found.map(|found| found.into_iter().map(|version| version.settings.content).collect::<Vec<_>>())
+    };
+    assert_eq!(contents(id, None, 10).await.unwrap(), ["Version 2", "Version 1"]);
+    assert_eq!(contents(id, None, 1).await.unwrap(), ["Version 2"]);
+    assert_eq!(contents(id, Some(2), 10).await.unwrap(), ["Version 1"]);
+    let content = async |id, version| {
+        let found = prompts::version(db, tenant_id, id, version).await.unwrap();
+        found.map(|found| found.settings.content)
+    };
+    assert_eq!(content(id, Some(1)).await.as_deref(), Some("Version 1"));
+    assert_eq!(content(id, None).await.as_deref(), Some("Version 2"));
+    assert_eq!(content(id, Some(3)).await, None);
+
+    // A deleted one is known by its versions alone.
+    assert_eq!(prompts::prompt(db, tenant_id, old).await.unwrap(), None);
+    assert_eq!(contents(old, None, 10).await.unwrap(), ["Old"]);
+    assert_eq!(content(old, None).await.as_deref(), Some("Old"));
+    let stranger = TenantId::new();
+    assert_eq!(prompts::versions(db, stranger, id, None, 10).await.unwrap(), None);
+    assert_eq!(prompts::named_or_default(db, stranger, &[id]).await.unwrap(), vec![]);
 }
 
 #[tokio::test]
@@ -69,10 +113,12 @@ async fn a_transcript_is_in_order_and_knows_what_each_reply_took() {
     let reply = messages[1].reply.as_ref().unwrap();
     assert_eq!((reply.tokens_in, reply.tokens_out, reply.cost_usd), (103, 20, Decimal::new(246, 6)));
     assert_eq!(reply.tools_called, ["invoice_lookup"]);
+    assert_eq!((reply.agent_version, reply.prompt), (Some(2), Some(story.prompt_version())));
 
     let session = transcripts::session(db, tenant_id, session_id).await.unwrap().unwrap();
     assert_eq!((session.created_at, session.ended_at), (created.envelope.time, Some(story.time())));
     assert_eq!(session.customer_sealed_for, created.envelope.id);
+    assert_eq!(session.prompt_variables.as_ref().unwrap().key_id, session.customer_key_id.0);
     assert_eq!(transcripts::sessions(db, tenant_id, Page::first(10)).await.unwrap(), vec![session]);
 }
 

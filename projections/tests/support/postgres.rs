@@ -17,10 +17,13 @@ const LOGIN: &str = "vocalbridge";
 const NOBODY: u32 = 65534;
 
 /// What projections write.
-pub const READ_SIDE: [&str; 12] = [
+pub const READ_SIDE: [&str; 15] = [
     "tenants",
     "api_keys",
     "agents",
+    "prompts",
+    "prompt_versions",
+    "default_prompts",
     "invoices",
     "sessions",
     "messages",

@@ -4,6 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use events::agent::{AgentCreated, AgentSettings, AgentUpdated};
 use events::appointment::AppointmentBooked;
 use events::invoice::{InvoiceRecorded, InvoiceStatus};
+use events::prompt::{
+    DefaultPromptChosen, PromptCreated, PromptDeleted, PromptSettings, PromptUpdated, PromptVersion,
+};
 use events::session::*;
 use events::tenant::{KeyCreated, KeyRevoked, Role, TenantCreated};
 use events::*;
@@ -15,6 +18,10 @@ pub struct Story {
     pub tenant_id: TenantId,
     pub agent_id: AgentId,
     pub key_id: ApiKeyId,
+    /// Changed once; the tenant's default.
+    pub prompt_id: PromptId,
+    /// Was the default before, and is deleted.
+    pub old_prompt_id: PromptId,
     time: DateTime<Utc>,
 }
 
@@ -30,7 +37,14 @@ pub struct Chat {
 impl Story {
     pub fn new() -> Self {
         let time = DateTime::from_timestamp_micros(1_763_700_000_000_000).unwrap();
-        Self { tenant_id: TenantId::new(), agent_id: AgentId::new(), key_id: ApiKeyId::new(), time }
+        Self {
+            tenant_id: TenantId::new(),
+            agent_id: AgentId::new(),
+            key_id: ApiKeyId::new(),
+            prompt_id: PromptId::new(),
+            old_prompt_id: PromptId::new(),
+            time,
+        }
     }
 
     pub fn time(&self) -> DateTime<Utc> {
@@ -64,6 +78,8 @@ impl Story {
             metadata: serde_json::Map::new(),
             calendar: None,
             transfer_numbers: vec![],
+            system_prompt_id: None,
+            prompt_variables: Default::default(),
         }
     }
 
@@ -71,7 +87,35 @@ impl Story {
         format!("hash-of-{}", self.key_id)
     }
 
-    /// The tenant, a key, an agent that was changed once, and an invoice that was entered twice.
+    pub fn prompt_settings(content: &str) -> PromptSettings {
+        PromptSettings {
+            name: "Billing\0".to_owned(),
+            description: String::new(),
+            category: None,
+            content: content.to_owned(),
+            variables: [("company".to_owned(), "TechCorp".to_owned())].into(),
+        }
+    }
+
+    /// Two prompts, each of which was the default once.
+    fn prompts(&mut self) -> Vec<Event> {
+        let (tenant_id, correlation) = (self.tenant_id, Uuid::now_v7());
+        let created = |content| PromptCreated { settings: Self::prompt_settings(content) };
+        let [present, old] = [self.prompt_id, self.old_prompt_id].map(|id| Aggregate::prompt(tenant_id, id));
+        let updated = PromptUpdated { version: 2, settings: Self::prompt_settings("Version 2") };
+        let choices = Aggregate::default_prompt(tenant_id);
+        let chosen = |id| DefaultPromptChosen { prompt_id: Some(id) };
+        vec![
+            self.event(old, correlation, created("Old")),
+            self.event(choices, correlation, chosen(self.old_prompt_id)),
+            self.event(present, correlation, created("Version 1")),
+            self.event(present, correlation, updated),
+            self.event(choices, correlation, chosen(self.prompt_id)),
+            self.event(old, correlation, PromptDeleted {}),
+        ]
+    }
+
+    /// The tenant, a key, two prompts, an agent that was changed once, and an invoice that was entered twice.
     pub fn setup(&mut self) -> Vec<Event> {
         let (tenant_id, correlation) = (self.tenant_id, Uuid::now_v7());
         let invoice = |amount, status| InvoiceRecorded {
@@ -92,18 +136,18 @@ impl Story {
         let agent = Aggregate::agent(tenant_id, self.agent_id);
         let invoices = Aggregate::invoice(tenant_id, "INV-TC-001");
         let tenant = TenantCreated { name: "TechCorp".to_owned(), webhook_secret: self.sealed(10) };
-        vec![
+        let with_prompt =
+            AgentSettings { system_prompt_id: Some(self.prompt_id), ..Self::settings("Billing desk") };
+        let mut events = self.prompts();
+        events.extend([
             self.event(Aggregate::tenant(tenant_id), correlation, tenant),
             self.event(key_aggregate, correlation, key),
             self.event(agent, correlation, AgentCreated { settings: Self::settings("Billing\0 desk") }),
-            self.event(
-                agent,
-                correlation,
-                AgentUpdated { version: 2, settings: Self::settings("Billing desk") },
-            ),
+            self.event(agent, correlation, AgentUpdated { version: 2, settings: with_prompt }),
             self.event(invoices, correlation, invoice(1_400_000, InvoiceStatus::Pending)),
             self.event(invoices, correlation, invoice(1_500_000, InvoiceStatus::Paid)),
-        ]
+        ]);
+        events
     }
 
     pub fn revoke_key(&mut self) -> Event {
@@ -117,6 +161,7 @@ impl Story {
             channel: Channel::Chat,
             customer_key_id: CustomerKeyId(customer),
             customer_id: Sealed { key_id: customer, ciphertext: "Y3VzdG9tZXI=".to_owned() },
+            prompt_variables: Some(Sealed { key_id: customer, ciphertext: "dmFsdWVz".to_owned() }),
         };
         self.event(Aggregate::session(self.tenant_id, session_id), Uuid::now_v7(), created)
     }
@@ -237,12 +282,17 @@ impl Story {
             attempt: 1,
             held_sequence: 42,
             held_generation: 1,
+            prompt: Some(self.prompt_version()),
         };
         (
             self.event(aggregate, chat.correlation, received),
             self.event(aggregate, chat.correlation, started),
             turn_id,
         )
+    }
+
+    pub fn prompt_version(&self) -> PromptVersion {
+        PromptVersion { id: self.prompt_id, version: 2 }
     }
 
     pub fn attempted(&mut self, chat: Chat, turn_id: TurnId, outcome: AttemptOutcome) -> Event {
@@ -289,6 +339,8 @@ impl Story {
             attempts: 1,
             billed: vec![Self::billed(attempt_id, AttemptOutcome::Succeeded, Self::metered())],
             then,
+            agent_version: Some(2),
+            prompt: Some(self.prompt_version()),
         };
         self.event(Aggregate::session(self.tenant_id, chat.session_id), chat.correlation, completed)
     }

@@ -92,6 +92,37 @@ async fn a_body_that_cannot_be_used_is_refused_with_the_field_it_fails_on() {
         ),
         ("/api/agents", json!({ "name": "a", "transfer_numbers": "+15550100200" }), "transfer_numbers"),
         ("/api/agents", json!({ "name": "a", "transfer_numbers": ["0900 123456"] }), "transfer_numbers[0]"),
+        ("/api/agents", json!({ "name": "a", "system_prompt_id": "*" }), "system_prompt_id"),
+        ("/api/agents", json!({ "name": "a", "system_prompt_id": UNKNOWN }), "system_prompt_id"),
+        (
+            "/api/agents",
+            json!({ "name": "a", "system_prompt": "b", "system_prompt_id": UNKNOWN }),
+            "system_prompt_id",
+        ),
+        ("/api/agents", json!({ "name": "a", "prompt_variables": { "a": "b" } }), "prompt_variables"),
+        ("/api/agents", json!({ "name": "a", "prompt_variables": ["b"] }), "prompt_variables"),
+        ("/api/system-prompts", json!([]), "$"),
+        ("/api/system-prompts", json!({ "content": "a" }), "name"),
+        ("/api/system-prompts", json!({ "name": "a" }), "content"),
+        ("/api/system-prompts", json!({ "name": "a", "content": null }), "content"),
+        ("/api/system-prompts", json!({ "name": "a", "content": 7 }), "content"),
+        ("/api/system-prompts", json!({ "name": "a", "content": long(33_000) }), "content"),
+        ("/api/system-prompts", json!({ "name": "a", "content": "a\0b" }), "content"),
+        ("/api/system-prompts", json!({ "name": "a", "content": "Hi {{b" }), "content"),
+        ("/api/system-prompts", json!({ "name": "a", "content": "Hi {{b}}" }), "content"),
+        ("/api/system-prompts", json!({ "name": "a", "content": "b", "category": long(101) }), "category"),
+        ("/api/system-prompts", json!({ "name": "a", "content": "b", "is_default": "yes" }), "is_default"),
+        ("/api/system-prompts", json!({ "name": "a", "content": "b", "variables": ["c"] }), "variables"),
+        (
+            "/api/system-prompts",
+            json!({ "name": "a", "content": "b", "variables": { "c": 1 } }),
+            "variables.c",
+        ),
+        (
+            "/api/system-prompts",
+            json!({ "name": "a", "content": "b", "variables": { "c d": "" } }),
+            "variables.c d",
+        ),
         ("/api/keys", json!({ "role": "viewer" }), "name"),
         ("/api/keys", json!({ "name": "k" }), "role"),
         ("/api/keys", json!({ "name": "k", "role": "king" }), "role"),
@@ -123,6 +154,12 @@ async fn a_body_that_cannot_be_used_is_refused_with_the_field_it_fails_on() {
         (Method::PATCH, &agent_path, json!({ "tools": [] }), "tools"),
         (
             Method::POST,
+            "/api/system-prompts",
+            json!({ "name": "a", "content": "b", "version": 1 }),
+            "version",
+        ),
+        (
+            Method::POST,
             "/api/keys",
             json!({ "name": "k", "role": "viewer", "tenant_id": UNKNOWN }),
             "tenant_id",
@@ -141,6 +178,7 @@ async fn a_body_that_cannot_be_used_is_refused_with_the_field_it_fails_on() {
         answer.assert_problem(415, "unsupported_media_type", content_type);
     }
     assert_eq!(client.get("/api/agents").await.rows().len(), 3);
+    assert_eq!(client.get("/api/system-prompts").await.rows().len(), 0);
     assert_eq!(client.get("/api/sessions").await.rows().len(), 1);
     patient.is_unharmed().await;
 }

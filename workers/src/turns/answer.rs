@@ -12,7 +12,7 @@ use vendors::llm::{ChainFailed, Completed, DeltaSink, FailureKind, Target};
 use super::attempts::Attempts;
 use super::context::{Context, Fitted};
 use super::{Claimed, ending, tool_round};
-use crate::{Workers, away};
+use crate::Workers;
 
 /// Deltas on their way to the live subject; when full the vendor's stream waits.
 const DELTAS_IN_FLIGHT: usize = 64;
@@ -24,13 +24,10 @@ pub(super) async fn answer(workers: &Workers, mut claimed: Claimed) -> Result<Se
         let detail = "the session was ended before this message's turn came";
         return ending::fail(workers, claimed, attempts, FailureCode::SessionEnded, detail).await;
     }
-    let Some(opened) = claimed.session.opened.clone() else {
+    if claimed.session.opened.is_none() {
         return Err(Failure::Fatal { reason: "the session has no beginning".to_owned() });
-    };
-    let tenant_id = claimed.aggregate.tenant_id;
-    let found =
-        workers.agents.get(tenant_id, opened.agent_id, claimed.message.agent_version).await.map_err(away)?;
-    let Some(agent) = found.filter(|agent| agent.settings.is_active) else {
+    }
+    let Some(agent) = claimed.voice.agent.clone() else {
         let detail = "the agent was deleted or switched off";
         return ending::fail(workers, claimed, attempts, FailureCode::AgentUnavailable, detail).await;
     };

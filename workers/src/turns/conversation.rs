@@ -1,6 +1,8 @@
 //! What the model is told: the agent's prompt, the past (its beginning as a summary), the message, and the tools that
 //! ran in this turn.
 
+use std::collections::BTreeMap;
+
 use domain::Line;
 use domain::session::Words;
 use events::TenantId;
@@ -44,11 +46,25 @@ pub(super) async fn request(
     let tools = if may_use_tools { tools::specs(&agent.settings.tools_enabled) } else { vec![] };
     Ok(ChatRequest {
         model: String::new(),
-        system: agent.settings.system_prompt.clone(),
+        system: system_prompt(workers, claimed, agent).await?,
         messages,
         tools,
         max_output_tokens: None,
     })
+}
+
+/// The agent's own text as it is, or its prompt with the values of session and agent.
+async fn system_prompt(workers: &Workers, claimed: &Claimed, agent: &AgentRecord) -> Result<String, Failure> {
+    let Some(prompt) = &claimed.voice.prompt else { return Ok(agent.settings.system_prompt.clone()) };
+    let given = claimed.session.opened.as_ref().and_then(|opened| opened.prompt_variables.as_ref());
+    let mut session = BTreeMap::new();
+    if let Some(words) = given {
+        let tenant_id = claimed.aggregate.tenant_id;
+        let opened = workers.keyring.open(tenant_id, words.event_id, &words.sealed).await.map_err(away)?;
+        // Of an erased customer nothing is known: the agent's values stand.
+        session = opened.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+    }
+    Ok(prompt.render(&agent.settings.prompt_variables, &session))
 }
 
 /// The calls of each round in one assistant message, then their results in the same order.

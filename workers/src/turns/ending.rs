@@ -52,6 +52,8 @@ pub(super) async fn reply(
         attempts: attempts.count(),
         billed,
         then,
+        agent_version: claimed.voice.agent.as_ref().map(|agent| agent.version),
+        prompt: claimed.voice.prompt.as_ref().map(|prompt| prompt.version),
     };
     let event = claimed.event_with(workers, id, payload);
     end(workers, claimed, attempts, event).await

@@ -16,12 +16,14 @@ use std::sync::Arc;
 
 use domain::{Claim, Held, Pending, Session, Turn};
 use events::session::TurnStarted;
-use events::{Aggregate, Cause, Event, EventId, Payload, Recorded, SessionId, TurnId};
+use events::{Aggregate, Cause, Event, EventId, Payload, Recorded, SessionId, TenantId, TurnId};
 use nats::consume::{self, Delivery};
 use nats::topology::TURNS;
 use nats::{AppendError, Expect, Failure, Handler};
+use projections::configuration::AgentRecord;
 use tokio_util::sync::CancellationToken;
 
+use crate::prompts::LoadedPrompt;
 use crate::{Workers, away};
 
 const SOURCE: &str = "vocalbridge/turns";
@@ -43,8 +45,17 @@ struct Claimed {
     message: Pending,
     turn_id: TurnId,
     attempt: u32,
+    voice: Voice,
     /// Everything done in this turn is caused by this.
     cause: Cause,
+}
+
+/// Who answers, and what they are told, as it was when the turn was claimed.
+struct Voice {
+    /// `None`: the agent was deleted or switched off.
+    agent: Option<Arc<AgentRecord>>,
+    /// `None`: the agent has a text of its own.
+    prompt: Option<Arc<LoadedPrompt>>,
 }
 
 impl Claimed {
@@ -124,6 +135,7 @@ impl Turns {
             origin: message.origin(&self.workers.actor("turns")),
             causation_id: Some(message.words.event_id),
         };
+        let voice = self.voice(aggregate.tenant_id, session, &message, before.as_ref()).await?;
         let turn_id = before.as_ref().map_or_else(TurnId::new, |turn| turn.turn_id);
         let attempt = before.map_or(1, |turn| turn.attempt + 1);
         let started = TurnStarted {
@@ -131,13 +143,14 @@ impl Turns {
             job_id: message.job_id,
             message_id: message.message_id,
             worker_id: self.workers.worker_id.clone(),
-            agent_version: message.agent_version,
+            agent_version: voice.agent.as_ref().map_or(message.agent_version, |agent| agent.version),
             attempt,
             held_sequence: held.sequence,
             held_generation: held.generation,
+            prompt: voice.prompt.as_ref().map(|prompt| prompt.version),
         };
         let mut claimed =
-            Claimed { aggregate, session: Session::default(), message, turn_id, attempt, cause };
+            Claimed { aggregate, session: Session::default(), message, turn_id, attempt, voice, cause };
         let event = claimed.event(&self.workers, started);
         match self.workers.nats.log.append(&event, Expect::Last(session.last_sequence)).await {
             Ok(position) => {
@@ -151,5 +164,32 @@ impl Turns {
             }
             Err(error) => Err(away(error)),
         }
+    }
+
+    /// The agent and its prompt as they are now; of a turn `before` that is taken over, the prompt's version stays.
+    async fn voice(
+        &self,
+        tenant_id: TenantId,
+        session: &Session,
+        message: &Pending,
+        before: Option<&Turn>,
+    ) -> Result<Voice, Failure> {
+        let Workers { agents, prompts, .. } = &self.workers;
+        let agent = match &session.opened {
+            Some(opened) => {
+                agents.get(tenant_id, opened.agent_id, message.agent_version).await.map_err(away)?
+            }
+            None => None,
+        };
+        let agent = agent.filter(|agent| agent.settings.is_active);
+        let prompt_id = agent.as_ref().and_then(|agent| agent.settings.system_prompt_id);
+        let prompt = match prompt_id {
+            Some(id) => {
+                let used = before.and_then(|turn| turn.prompt).filter(|used| used.id == id);
+                Some(prompts.get(tenant_id, id, used.map(|used| used.version)).await?)
+            }
+            None => None,
+        };
+        Ok(Voice { agent, prompt })
     }
 }

@@ -1,9 +1,14 @@
 //! Agents: who talks to the customers, and how.
 
 mod calendar;
-mod settings;
+mod prompt;
+#[cfg(test)]
+mod prompt_tests;
+pub(super) mod settings;
 #[cfg(test)]
 mod settings_tests;
+
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
@@ -11,13 +16,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use events::agent::{AgentCreated, AgentDeleted, AgentSettings, AgentUpdated};
-use events::{AgentId, Aggregate, Event, EventId, Payload, Recorded};
+use events::{AgentId, Aggregate, Event, EventId, Payload, PromptId, Recorded};
 use projections::Projection;
 use projections::configuration::{self, AgentRecord};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
 use crate::app::SOURCE;
 use crate::append::{self, Decision};
@@ -31,6 +37,7 @@ use crate::routes::answers::Deleted;
 use crate::{App, freshness};
 
 use calendar::CalendarView;
+use prompt::Prompts;
 use settings::{AgentBody, AgentPatch};
 
 const PATH: &str = "/api/agents";
@@ -53,7 +60,11 @@ struct Agent {
     version: u32,
     name: String,
     description: String,
-    system_prompt: String,
+    /// `null` when there is a `system_prompt_id`.
+    system_prompt: Option<String>,
+    #[schema(value_type = Option<Uuid>)]
+    system_prompt_id: Option<PromptId>,
+    prompt_variables: BTreeMap<String, String>,
     primary_provider: String,
     /// The first of `fallbacks`.
     fallback_provider: Option<String>,
@@ -81,7 +92,9 @@ impl Agent {
             version,
             name: settings.name,
             description: settings.description,
-            system_prompt: settings.system_prompt,
+            system_prompt: settings.system_prompt_id.is_none().then_some(settings.system_prompt),
+            system_prompt_id: settings.system_prompt_id,
+            prompt_variables: settings.prompt_variables,
             primary_provider: settings.primary_provider,
             fallback_provider: settings.fallbacks.first().cloned(),
             fallbacks: settings.fallbacks,
@@ -141,15 +154,23 @@ async fn create_agent(
     Developer(caller): Developer,
     posted: Posted<AgentPatch>,
 ) -> Result<Response, Problem> {
-    let settings = posted.body.clone().into_settings(&app.config.language_models)?;
-    let once = posted.claim(&app, caller.tenant_id, Makes::NoSecret).await?;
-    let agent_id: AgentId = once.id();
-    let aggregate = Aggregate::agent(caller.tenant_id, agent_id);
-    let event_id: EventId = once.derived("agent.created");
-    let event = Event::new(event_id, once.at, SOURCE, aggregate, &caller.cause(), AgentCreated { settings });
-    let standing = append::create(&app, event, once.replayed).await?;
+    let tenant_id = caller.tenant_id;
+    let of_id = |id: Uuid| Aggregate::agent(tenant_id, AgentId(id));
+    let (once, standing) = match posted.made_before(&app, tenant_id, of_id).await? {
+        Some(before) => before,
+        None => {
+            let prompts = Prompts::of(&app, tenant_id, &posted.body, None).await?;
+            let settings = posted.body.clone().into_settings(&app.config.language_models, &prompts)?;
+            let once = posted.claim(&app, tenant_id, Makes::NoSecret).await?;
+            let (id, aggregate) = (once.derived("agent.created"), of_id(once.id()));
+            let created = AgentCreated { settings };
+            let event = Event::new(id, once.at, SOURCE, aggregate, &caller.cause(), created);
+            let standing = append::create(&app, event, once.replayed).await?;
+            (once, standing)
+        }
+    };
     freshness::of_change(&app, standing.position).await;
-    let agent = History::of(std::slice::from_ref(&standing))?.answer(agent_id);
+    let agent = History::of(std::slice::from_ref(&standing))?.answer(once.id());
     Ok(once.mark((StatusCode::CREATED, Json(agent))))
 }
 
@@ -186,7 +207,8 @@ async fn replace_agent(
     PathId(agent_id): PathId<AgentId>,
     JsonBody(body): JsonBody<AgentPatch>,
 ) -> Result<Json<Agent>, Problem> {
-    let settings = body.into_settings(&app.config.language_models)?;
+    let prompts = Prompts::of(&app, caller.tenant_id, &body, None).await?;
+    let settings = body.into_settings(&app.config.language_models, &prompts)?;
     update(&app, &caller, agent_id, |_| Ok(settings.clone())).await
 }
 
@@ -204,8 +226,11 @@ async fn patch_agent(
     PathId(agent_id): PathId<AgentId>,
     JsonBody(patch): JsonBody<AgentPatch>,
 ) -> Result<Json<Agent>, Problem> {
+    let agent = configuration::agent(&app.database, caller.tenant_id, agent_id).await?;
+    let current = agent.and_then(|agent| agent.settings.system_prompt_id);
+    let prompts = Prompts::of(&app, caller.tenant_id, &patch, current).await?;
     update(&app, &caller, agent_id, |current| {
-        patch.clone().merged_into(Some(current), &app.config.language_models)
+        patch.clone().merged_into(Some(current), &app.config.language_models, &prompts)
     })
     .await
 }

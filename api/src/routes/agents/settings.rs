@@ -1,13 +1,18 @@
 //! From what a client sends to an agent's settings: defaults, merging, and every check.
 
+use std::collections::BTreeMap;
+
 use domain::{tools, transfer};
+use events::PromptId;
 use events::agent::AgentSettings;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
+use uuid::Uuid;
 
 use super::calendar::{self, CalendarPatch};
+use super::prompt::{AgentPrompt, Prompts, SentPrompt};
 use crate::config::{AbsentProvider, LanguageModels, Provider};
 use crate::problem::Problem;
 use crate::validation::Mistakes;
@@ -26,10 +31,20 @@ pub(crate) struct AgentPatch {
     #[serde(deserialize_with = "sent")]
     #[schema(value_type = Option<String>, max_length = 2000)]
     description: Sent<String>,
-    /// What the model is told it is; a default is given.
+    /// What the model is told it is, as it stands here. Where there is no `system_prompt_id` either, the tenant's default
+    /// prompt is taken, or a text of ours when there is none.
     #[serde(deserialize_with = "sent")]
     #[schema(value_type = Option<String>, max_length = 32000)]
     system_prompt: Sent<String>,
+    /// The prompt whose newest version the model is told, in the place of `system_prompt`: setting one clears the other.
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<Uuid>)]
+    system_prompt_id: Sent<Uuid>,
+    /// Values for variables of that prompt, by name, in the place of its defaults: each at most 2000 characters, all
+    /// together at most 16 KiB. A patch merges into it.
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    prompt_variables: Sent<BTreeMap<String, Option<String>>>,
     /// The vendor asked first. Where none is named, the model's name picks it.
     #[serde(deserialize_with = "sent")]
     #[schema(value_type = Option<String>)]
@@ -97,16 +112,14 @@ impl PartialSchema for AgentBody {
 impl ToSchema for AgentBody {}
 
 /// Left out (`None`), `null` (`Some(None)`), or a value.
-pub(super) type Sent<T> = Option<Option<T>>;
+pub(crate) type Sent<T> = Option<Option<T>>;
 
-pub(super) fn sent<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+pub(crate) fn sent<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Sent<T>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
-const DEFAULT_SYSTEM_PROMPT: &str = "You are a helpful assistant of our company. Answer briefly and to the point. Use the \
-    tools you have instead of guessing, and say so when you do not know something.";
 const DEFAULT_LANGUAGE: &str = "en-US";
 const MAX_FALLBACKS: usize = 8;
 const MAX_METADATA_BYTES: usize = 16 * 1_024;
@@ -116,8 +129,17 @@ impl AgentPatch {
     ///
     /// # Errors
     /// When a value is not allowed; all mistakes at once.
-    pub(crate) fn into_settings(self, models: &LanguageModels) -> Result<AgentSettings, Problem> {
-        self.merged_into(None, models)
+    pub(crate) fn into_settings(
+        self,
+        models: &LanguageModels,
+        prompts: &Prompts,
+    ) -> Result<AgentSettings, Problem> {
+        self.merged_into(None, models, prompts)
+    }
+
+    /// The prompt that it names.
+    pub(super) fn names_prompt(&self) -> Option<PromptId> {
+        self.system_prompt_id.flatten().map(PromptId)
     }
 
     /// `current` with what was sent put over it.
@@ -128,6 +150,7 @@ impl AgentPatch {
         self,
         current: Option<&AgentSettings>,
         models: &LanguageModels,
+        prompts: &Prompts,
     ) -> Result<AgentSettings, Problem> {
         let mut mistakes = Mistakes::default();
         let fresh = defaults(&models.providers);
@@ -145,10 +168,18 @@ impl AgentPatch {
         };
         let vendors = Vendors::new(models, current, &mut mistakes);
         let fallbacks = vendors.fallbacks(fallbacks_sent, &base.fallbacks, &primary_provider);
+        let sent = SentPrompt {
+            text: self.system_prompt,
+            id: self.system_prompt_id,
+            variables: self.prompt_variables,
+        };
+        let AgentPrompt { text, id, variables } = sent.merged_into(current, prompts, &mut mistakes);
         let settings = AgentSettings {
             name: or(self.name, &base.name, String::new),
             description: or(self.description, &base.description, String::new),
-            system_prompt: or(self.system_prompt, &base.system_prompt, || DEFAULT_SYSTEM_PROMPT.to_owned()),
+            system_prompt: text,
+            system_prompt_id: id,
+            prompt_variables: variables,
             primary_provider,
             fallbacks,
             llm_model,
@@ -179,7 +210,7 @@ impl AgentPatch {
     }
 }
 
-pub(super) fn or<T: Clone>(sent: Sent<T>, current: &T, default: impl FnOnce() -> T) -> T {
+pub(crate) fn or<T: Clone>(sent: Sent<T>, current: &T, default: impl FnOnce() -> T) -> T {
     match sent {
         None => current.clone(),
         Some(None) => default(),
@@ -191,7 +222,9 @@ fn defaults(providers: &[Provider]) -> AgentSettings {
     AgentSettings {
         name: String::new(),
         description: String::new(),
-        system_prompt: DEFAULT_SYSTEM_PROMPT.to_owned(),
+        system_prompt: String::new(),
+        system_prompt_id: None,
+        prompt_variables: BTreeMap::new(),
         primary_provider: providers.first().map(|provider| provider.name.clone()).unwrap_or_default(),
         fallbacks: Vec::new(),
         llm_model: None,

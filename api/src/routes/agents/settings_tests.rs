@@ -2,6 +2,7 @@ use events::CorrelationId;
 use events::agent::AgentSettings;
 use serde_json::{Value, json};
 
+use super::prompt::Prompts;
 use super::settings::AgentPatch;
 use crate::config::{AbsentProvider, LanguageModels, Provider};
 
@@ -38,7 +39,7 @@ fn settings(body: Value) -> Result<AgentSettings, Vec<String>> {
 
 fn patched(current: Option<&AgentSettings>, body: Value) -> Result<AgentSettings, Vec<String>> {
     let patch: AgentPatch = serde_json::from_value(body).unwrap();
-    patch.merged_into(current, &models()).map_err(|problem| {
+    patch.merged_into(current, &models(), &Prompts::default()).map_err(|problem| {
         let body = serde_json::to_value(problem.body(&CorrelationId::new())).unwrap();
         body["errors"]
             .as_array()
@@ -78,7 +79,7 @@ fn a_missing_key_is_named() {
         json!({"name": "Desk", "fallback_provider": "openai"}),
     ] {
         let patch: AgentPatch = serde_json::from_value(body.clone()).unwrap();
-        let problem = patch.merged_into(None, &models()).unwrap_err();
+        let problem = patch.merged_into(None, &models(), &Prompts::default()).unwrap_err();
         let told = serde_json::to_string(&problem.body(&CorrelationId::new())).unwrap();
         assert!(told.contains("OPENAI_API_KEY is not set"), "{body}: {told}");
     }
