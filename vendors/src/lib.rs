@@ -1,17 +1,18 @@
 //! Every third party that VocalBridge talks to, and the only place that calls one.
 //!
-//! A port per kind of vendor ([`llm`] today) is small and says nothing of any vendor's wire format; one file
-//! per vendor translates. Below the ports lie the shared HTTP client with its error classes ([`http`]) and
+//! A port per kind of vendor ([`llm`], and tenants' own [`functions`]) is small and says nothing of any vendor's
+//! wire format; one file per vendor translates. Below the ports lie the shared HTTP client with its error classes ([`http`]) and
 //! the resilience layer ([`resilience`]): time limits, backoff, `Retry-After`, circuit breakers and fallback
 //! chains. [`simulator`] holds the built-in vendors: real HTTP servers with their own wire formats, which can
 //! be told to fail.
 //!
 //! This crate must never import a crate of ours, read the environment, log what people said or a key, follow
-//! a redirect, or make a request that no observer is told about.
+//! a redirect, or make a request that nobody is told about.
 //!
 //! Start reading in [`llm`] (the port), then `llm/chain.rs` (what is tried next, without I/O),
 //! `llm/vendors.rs` (the loop that does it) and `llm/vendor_a.rs` (one vendor's wire format).
 
+pub mod functions;
 pub mod llm;
 
 pub mod http;

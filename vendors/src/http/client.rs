@@ -1,4 +1,4 @@
-//! The one HTTP client, shared by all vendors.
+//! How every HTTP client is built, and the one that all vendors share.
 
 use std::time::Duration;
 
@@ -16,7 +16,17 @@ const IDLE_CONNECTION_LIFE: Duration = Duration::from_secs(55);
 #[error("the HTTP client for vendors could not be built")]
 pub struct ClientError(#[from] reqwest::Error);
 
-/// Builds the client: no redirects (a key must not travel to another host), no hidden retries (every request
+/// The client of our own vendors.
+///
+/// # Errors
+/// When the TLS configuration is refused.
+pub(crate) fn shared_client() -> Result<Client, ClientError> {
+    build(|builder| {
+        builder.connect_timeout(CONNECT_TIMEOUT).pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
+    })
+}
+
+/// Builds a client: no redirects (a key must not travel to another host), no hidden retries (every request
 /// is reported), no proxies from the environment.
 ///
 /// Installs ring as the process's TLS provider if none is installed. On a machine without root certificates
@@ -25,22 +35,20 @@ pub struct ClientError(#[from] reqwest::Error);
 ///
 /// # Errors
 /// When the TLS configuration is refused.
-pub(crate) fn shared_client() -> Result<Client, ClientError> {
+pub(crate) fn build(with: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Client, ClientError> {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Err means that another thread was faster, which is just as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
-    builder().build().or_else(|error| {
-        tracing::warn!(error = %error, "no root certificates on this machine: vendors over https will not be reachable");
-        Ok(builder().tls_certs_only([]).build()?)
+    with(builder()).build().or_else(|error| {
+        tracing::warn!(error = %error, "no root certificates on this machine: nobody will be reachable over https");
+        Ok(with(builder()).tls_certs_only([]).build()?)
     })
 }
 
 fn builder() -> ClientBuilder {
     Client::builder()
         .tcp_nodelay(true)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
         .pool_idle_timeout(IDLE_CONNECTION_LIFE)
         .redirect(redirect::Policy::none())
         .retry(retry::never())

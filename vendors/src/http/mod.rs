@@ -1,8 +1,11 @@
-//! What all vendors over HTTP share: one client, one error type with its class, guarded reading of answers.
+//! What all that is done over HTTP shares: clients, one error type with its class, guarded reading of answers, and
+//! [`guard`] for addresses that users give us.
 
+mod addresses;
 mod body;
 mod client;
 mod error;
+pub mod guard;
 mod retry_after;
 
 pub use client::ClientError;

@@ -1,4 +1,4 @@
-//! The language model port against the built-in vendors, over real HTTP on the loopback interface.
+//! The ports against the built-in vendors and other servers, over real HTTP on the loopback interface.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
@@ -12,6 +12,7 @@ mod control;
 mod determinism;
 mod failures;
 mod faults;
+mod functions;
 mod hostile;
 mod resilience;
 mod sdk;
