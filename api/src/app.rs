@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use events::{AgentId, Clock, TenantId};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -10,19 +11,22 @@ use nats::Nats;
 use projections::configuration::{self, AgentRecord, KeyRecord};
 use projections::{Database, Keyring, Progress};
 use secrecy::ExposeSecret;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::follower::Followers;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::recent::Recent;
 use crate::sessions::Sessions;
 use crate::{Api, api_key};
 
 /// The `source` of every event that this crate appends.
 pub(crate) const SOURCE: &str = "vocalbridge/api";
+
+/// How long waiting goes on after the server was asked to end; less than it takes to drain.
+const DRAIN_WAIT: Duration = Duration::from_secs(5);
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -39,7 +43,7 @@ pub(crate) struct Shared {
     /// Streams end when it is cancelled.
     pub shutdown: CancellationToken,
     pub tasks: TaskTracker,
-    /// One permit per message that is waited for.
+    /// One permit per result that is waited for.
     pub waiting: Arc<Semaphore>,
     /// One permit per open stream of session events.
     pub following: Arc<Semaphore>,
@@ -85,6 +89,18 @@ impl App {
             config,
             metrics,
         }))
+    }
+
+    /// A permit to wait for a result; more than so many do not wait at once.
+    pub(crate) fn place_to_wait(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let full = |_| Problem::new(Code::AtCapacity, "too many requests are waiting for their result");
+        self.waiting.clone().try_acquire_owned().map_err(full)
+    }
+
+    /// The server was asked to end, and whoever still waits must be told.
+    pub(crate) async fn nearly_drained(&self) {
+        self.shutdown.cancelled().await;
+        tokio::time::sleep(DRAIN_WAIT).await;
     }
 
     /// Rises with every change of configuration.

@@ -6,8 +6,9 @@ use nats::{AppendError, Expect};
 use crate::App;
 use crate::problem::{Code, Problem};
 
-/// How often an update is decided again when somebody else was faster.
-const ATTEMPTS: u32 = 5;
+/// How often an update is decided again when somebody else was faster. Each lost race is somebody's success, so this many
+/// can change one thing at once.
+const ATTEMPTS: u32 = 32;
 
 /// Appends the first event of an aggregate and answers the event that stands. When the very same creation came first
 /// (the same event id, of a repeated request), that one stands and is answered.

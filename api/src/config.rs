@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rust_decimal::Decimal;
 use secrecy::SecretString;
+use vendors::http::guard::UrlPolicy;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -16,6 +17,8 @@ pub struct Config {
     /// The middle part of new API keys, such as `dev` or `live`; ASCII letters and digits.
     pub environment: String,
     pub language_models: LanguageModels,
+    /// Which URLs tenants may give.
+    pub urls: UrlPolicy,
     /// Longer bodies are refused.
     pub max_body_bytes: usize,
     /// How long a message POST waits for its answer when the client does not say.

@@ -1,7 +1,7 @@
 //! The HTTP edge: what clients, operators and browsers can reach.
 //!
 //! A handler checks who calls, parses what was sent into types, appends an event or asks a projection, and answers. It
-//! must never decide what may happen in a conversation, call a vendor, keep truth of its own, or speak SQL or NATS
+//! must never decide what may happen in a conversation, call a vendor (of `vendors` it uses what is pure: the rules for users' URLs and headers), keep truth of its own, or speak SQL or NATS
 //! other than through `projections` and `nats`. What it keeps in memory are bounded caches that may be lost.
 //!
 //! Start with [`run`], then `routes` (one module per resource: routes, handlers, types and their documentation
@@ -34,6 +34,7 @@ mod append;
 mod follower;
 mod freshness;
 mod sessions;
+mod tool_runs;
 
 mod money;
 mod openapi;

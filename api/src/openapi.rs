@@ -30,6 +30,7 @@ use crate::problem::{Code, FieldError, MEDIA_TYPE, ProblemBody};
         (name = "Keys", description = "API keys and their roles: admin, developer, viewer"),
         (name = "Agents", description = "Who talks to the customers, and how"),
         (name = "System prompts", description = "What agents tell their models, with variables and versions"),
+        (name = "Tools", description = "What agents can do: the built-in tools and the tenant's own functions"),
         (name = "Sessions", description = "Conversations and their messages"),
         (name = "Jobs", description = "Accepted work and what became of it"),
         (name = "Analytics", description = "Usage, vendor requests, tool runs"),
@@ -66,6 +67,10 @@ pub(crate) mod problems {
         OfAnId: NotFound;
         /// Of deleting what others may need.
         OfNeeded: NotFound Conflict PromptInUse;
+        /// Of something with a name that nothing else has, and of which there is a limited number.
+        OfAName: NameTaken LimitReached Conflict;
+        /// Of a tool that is waited for.
+        OfARun: Unavailable AtCapacity ShuttingDown ToolTimeout;
         /// Of a server that is not ready.
         Starting: Unavailable ShuttingDown;
         /// Of a stream that takes a place.
@@ -221,6 +226,15 @@ mod tests {
             "patch /api/system-prompts/{id}",
             "delete /api/system-prompts/{id}",
             "get /api/system-prompts/{id}/versions",
+            "get /api/tools",
+            "post /api/tools/{name}/run",
+            "get /api/custom-functions",
+            "post /api/custom-functions",
+            "get /api/custom-functions/{id}",
+            "put /api/custom-functions/{id}",
+            "patch /api/custom-functions/{id}",
+            "delete /api/custom-functions/{id}",
+            "post /api/custom-functions/{id}/test",
             "get /api/sessions",
             "post /api/sessions",
             "get /api/sessions/{id}",

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::{IntoResponse, Response};
 
 /// Waits longer than this are cut to it.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(300);
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// What the client asked for, of what we understand; everything else is ignored, as the RFC says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,8 +39,21 @@ impl Prefer {
         prefer
     }
 
+    /// Of a request whose result is always waited for.
+    pub(crate) fn to_wait(headers: &HeaderMap) -> Self {
+        Self { respond_async: false, ..Self::of(headers) }
+    }
+
+    /// `answer`, saying what was made of the preference.
+    pub(crate) fn applied_to(self, answer: impl IntoResponse) -> Response {
+        match self.applied() {
+            Some(applied) => ([(PREFERENCE_APPLIED, applied)], answer).into_response(),
+            None => answer.into_response(),
+        }
+    }
+
     /// The value of `Preference-Applied`; `None` when nothing was asked.
-    pub(crate) fn applied(self) -> Option<String> {
+    fn applied(self) -> Option<String> {
         match self {
             Self { respond_async: true, .. } => Some("respond-async".to_owned()),
             Self { wait: Some(wait), .. } => Some(format!("wait={}", wait.as_secs())),

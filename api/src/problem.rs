@@ -52,6 +52,8 @@ codes! {
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT, "The body did not arrive in time";
     Conflict = "conflict", CONFLICT, "It was changed by somebody else at the same time";
     SessionEnded = "session_ended", CONFLICT, "The session is over";
+    NameTaken = "name_taken", CONFLICT, "The name is another's already";
+    LimitReached = "limit_reached", CONFLICT, "There cannot be any more";
     AgentUnavailable = "agent_unavailable", CONFLICT, "The agent is deleted or switched off";
     PromptInUse = "prompt_in_use", CONFLICT, "Agents still use the prompt";
     CustomerErased = "customer_erased", CONFLICT, "The customer's data was erased";
@@ -70,6 +72,7 @@ codes! {
     AtCapacity = "at_capacity", SERVICE_UNAVAILABLE, "Too much work is under way at the moment";
     ShuttingDown = "shutting_down", SERVICE_UNAVAILABLE, "This server is stopping";
     VendorTimeout = "vendor_timeout", GATEWAY_TIMEOUT, "The vendors did not answer in time";
+    ToolTimeout = "tool_timeout", GATEWAY_TIMEOUT, "The tool has not answered yet";
 }
 
 /// One thing that went wrong. Boxed, because it is the rare half of every `Result`.

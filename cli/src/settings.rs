@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine;
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
+use vendors::http::guard::UrlPolicy;
 use workers::DEFAULT_LIMITS;
 
 use crate::language_models::LanguageModels;
@@ -28,6 +29,8 @@ pub struct Settings {
     /// `None`: `http://localhost:<port>`.
     pub app_url: Option<String>,
     pub cors_origins: Vec<String>,
+    /// Which URLs tenants may give.
+    pub urls: UrlPolicy,
     /// The middle part of new API keys.
     pub environment: String,
     /// Turns (or tool calls) that one worker process runs at once, and of one tenant at most.
@@ -87,6 +90,7 @@ impl Settings {
             secret_key: reader.required("VOCALBRIDGE_SECRET_KEY", secret_key).into(),
             app_url: reader.optional("APP_URL", url_of(&["http", "https"])),
             cors_origins: reader.or("CORS_ORIGINS", Vec::new(), list),
+            urls: UrlPolicy { allow_private: reader.or("VOCALBRIDGE_ALLOW_PRIVATE_URLS", false, yes_or_no) },
             environment: reader.or("VOCALBRIDGE_ENVIRONMENT", "live".to_owned(), word),
             worker_max_running: reader.or("WORKER_MAX_RUNNING", DEFAULT_LIMITS.running, in_range(1, 100_000)),
             worker_max_running_per_tenant: reader.or(
@@ -215,6 +219,10 @@ fn word(text: &str) -> Result<String, String> {
     }
 }
 
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "must be true or false".to_owned())
+}
+
 fn list(text: &str) -> Result<Vec<String>, String> {
     Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
 }
@@ -257,6 +265,7 @@ mod tests {
             "VOCALBRIDGE_PORT" => Some("99999".to_owned()),
             "VOCALBRIDGE_SECRET_KEY" => Some("c2hvcnQ=".to_owned()),
             "VENDOR_A_PRICE" => Some("-1".to_owned()),
+            "VOCALBRIDGE_ALLOW_PRIVATE_URLS" => Some("maybe".to_owned()),
             _ => None,
         };
         let text =
@@ -269,6 +278,7 @@ mod tests {
             "VOCALBRIDGE_PORT",
             "VENDOR_TIMEOUT_SECONDS",
             "VENDOR_A_PRICE",
+            "VOCALBRIDGE_ALLOW_PRIVATE_URLS",
         ] {
             assert!(text.contains(name), "{name} is missing in: {text}");
         }

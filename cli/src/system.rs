@@ -15,10 +15,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use vendors::functions::{self, Functions};
+use vendors::http::guard::{Names, SystemNames};
 use vendors::llm::{LlmConfig, LlmVendorConfig, LlmVendors};
 use vendors::resilience::Backoff;
 use vendors::simulator::{self, SimulatorConfig};
-use workers::Workers;
+use workers::{Outside, Workers};
 
 use crate::serve;
 use crate::settings::Settings;
@@ -93,6 +95,8 @@ pub struct System {
     pub database: Database,
     pub keyring: Keyring,
     pub clock: Clock,
+    /// Where the names in tenants' URLs lead.
+    pub names: Arc<dyn Names>,
     settings: Settings,
     metrics: PrometheusHandle,
 }
@@ -105,7 +109,8 @@ impl System {
         let database = connect_database(&settings, settings.database_connections).await?;
         let keyring =
             Keyring::new(database.clone(), &settings.secret_key).context("VOCALBRIDGE_SECRET_KEY")?;
-        Ok(Self { nats, database, keyring, clock: Clock::system(), settings, metrics })
+        let (clock, names) = (Clock::system(), Arc::new(SystemNames));
+        Ok(Self { nats, database, keyring, clock, names, settings, metrics })
     }
 
     /// Runs `roles` until `shutdown`, then lets each finish what it holds. `listener` is needed by the api alone.
@@ -182,6 +187,7 @@ impl System {
             cors_origins: settings.cors_origins.clone(),
             environment: settings.environment.clone(),
             language_models: settings.vendors.language_models.for_api(),
+            urls: settings.urls,
             max_body_bytes: api::Config::DEFAULT_MAX_BODY_BYTES,
             default_wait: api::Config::DEFAULT_WAIT,
             max_waiting: api::Config::DEFAULT_MAX_WAITING,
@@ -223,7 +229,16 @@ impl System {
             backoff: Backoff { min_wait: settings.retry_min_wait, max_wait: settings.retry_max_wait },
             ..Default::default()
         };
-        let vendors = LlmVendors::new(llm, wall_clock).context("the vendors")?;
+        let outside = Outside {
+            vendors: LlmVendors::new(llm, wall_clock).context("the vendors")?,
+            functions: Functions::new(
+                self.settings.urls,
+                &self.names,
+                functions::DEFAULT_TIME_LIMIT,
+                wall_clock,
+            )
+            .context("tenants' functions")?,
+        };
         let config = workers::Config {
             prices: models.price_book(),
             windows: models.windows(),
@@ -242,7 +257,7 @@ impl System {
             database: self.database.clone(),
             keyring: self.keyring.clone(),
         };
-        Ok(Workers::new(connections, progress, self.clock.clone(), Arc::new(vendors), config, worker_id()))
+        Ok(Workers::new(connections, progress, self.clock.clone(), outside, config, worker_id()))
     }
 
     /// The simulated vendors: those that `vocalbridge dev` has noted, while they live; else our own.

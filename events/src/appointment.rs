@@ -14,7 +14,7 @@ pub struct AppointmentBooked {
     pub starts_at: DateTime<Utc>,
     /// The first moment that is free again.
     pub ends_at: DateTime<Utc>,
-    /// Where it was agreed.
+    /// Where it was agreed: the session, or the run of the tool by hand that has this id.
     pub session_id: SessionId,
     pub tool_call_id: ToolCallId,
     /// Who comes.

@@ -6,7 +6,9 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{AgentId, ApiKeyId, CorrelationId, EventId, Payload, PromptId, SessionId, TenantId};
+use crate::{
+    AgentId, ApiKeyId, CorrelationId, EventId, Payload, PromptId, SessionId, TenantId, ToolCallId,
+};
 
 /// One event: who, when and why around what.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,16 +90,20 @@ pub enum Family {
     Invoice,
     /// The appointments of one agent, under the agent's id.
     Calendar,
+    /// All functions of one tenant, under the tenant's id.
+    Functions,
     Session,
     /// Facts about a session that no decision depends on (vendor attempts, tool runs): they stand beside the session,
     /// under the session's id, so that recording one never fails and never disturbs the session's compare-and-set.
     SessionFacts,
+    /// One run of a tool by hand, under the run's id.
+    ToolRun,
     /// The installation itself: dead letters.
     System,
 }
 
 impl Family {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Tenant,
         Self::Key,
         Self::Agent,
@@ -105,8 +111,10 @@ impl Family {
         Self::DefaultPrompt,
         Self::Invoice,
         Self::Calendar,
+        Self::Functions,
         Self::Session,
         Self::SessionFacts,
+        Self::ToolRun,
         Self::System,
     ];
 
@@ -119,8 +127,10 @@ impl Family {
             Self::DefaultPrompt => "default_prompt",
             Self::Invoice => "invoice",
             Self::Calendar => "calendar",
+            Self::Functions => "functions",
             Self::Session => "session",
             Self::SessionFacts => "session_facts",
+            Self::ToolRun => "tool_run",
             Self::System => "system",
         }
     }
@@ -185,12 +195,21 @@ impl Aggregate {
         Self { tenant_id, family: Family::Calendar, id: agent_id.0 }
     }
 
+    /// All functions of a tenant are one history: whether a name is free depends on every other function.
+    pub fn functions(tenant_id: TenantId) -> Self {
+        Self { tenant_id, family: Family::Functions, id: tenant_id.0 }
+    }
+
     pub fn session(tenant_id: TenantId, session_id: SessionId) -> Self {
         Self { tenant_id, family: Family::Session, id: session_id.0 }
     }
 
     pub fn session_facts(tenant_id: TenantId, session_id: SessionId) -> Self {
         Self { tenant_id, family: Family::SessionFacts, id: session_id.0 }
+    }
+
+    pub fn tool_run(tenant_id: TenantId, tool_call_id: ToolCallId) -> Self {
+        Self { tenant_id, family: Family::ToolRun, id: tool_call_id.0 }
     }
 
     pub fn system() -> Self {

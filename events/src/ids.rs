@@ -71,8 +71,10 @@ uuid_id! {
     JobId;
     /// One turn: from taking a message to its terminal event, over all its attempts.
     TurnId;
-    /// One tool call inside a turn.
+    /// One tool call, inside a turn or by hand.
     ToolCallId;
+    /// A tenant's own function.
+    FunctionId;
     /// One booked appointment; derived from the tool call that booked it, so that the call books once.
     AppointmentId;
     /// One event of the log; also the `Nats-Msg-Id` it is de-duplicated by.

@@ -5,13 +5,14 @@
 //! clock behind the caller's back: times and ids are passed in.
 //!
 //! Start with [`envelope`], then [`payload`] (the list of all event types), then the families: [`tenant`], [`agent`],
-//! [`prompt`], [`session`], [`invoice`], [`appointment`], [`system`].
+//! [`prompt`], [`session`], [`invoice`], [`appointment`], [`function`], [`tool_run`], [`system`].
 
 pub mod agent;
 pub mod appointment;
 pub mod binding;
 pub mod clock;
 pub mod envelope;
+pub mod function;
 pub mod ids;
 pub mod invoice;
 pub mod payload;
@@ -23,6 +24,7 @@ pub mod sealed;
 pub mod session;
 pub mod system;
 pub mod tenant;
+pub mod tool_run;
 
 pub use binding::{BindingError, headers_of};
 pub use clock::Clock;

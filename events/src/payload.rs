@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Lane, agent, appointment, invoice, prompt, session, system, tenant};
+use crate::{Lane, agent, appointment, function, invoice, prompt, session, system, tenant, tool_run};
 
 /// What one event type is called and whose work it is.
 pub trait EventPayload: Serialize + DeserializeOwned {
@@ -105,6 +105,9 @@ payloads! {
     DefaultPromptChosen(prompt::DefaultPromptChosen) = "vocalbridge.prompt.default_chosen", version 1, lane Note;
     InvoiceRecorded(invoice::InvoiceRecorded) = "vocalbridge.invoice.recorded", version 1, lane Note;
     AppointmentBooked(appointment::AppointmentBooked) = "vocalbridge.appointment.booked", version 1, lane Note;
+    FunctionCreated(function::FunctionCreated) = "vocalbridge.function.created", version 1, lane Note;
+    FunctionUpdated(function::FunctionUpdated) = "vocalbridge.function.updated", version 1, lane Note;
+    FunctionDeleted(function::FunctionDeleted) = "vocalbridge.function.deleted", version 1, lane Note;
     SessionCreated(session::SessionCreated) = "vocalbridge.session.created", version 1, lane Note;
     MessageReceived(session::MessageReceived) = "vocalbridge.session.message_received", version 1, lane Turn;
     TurnStarted(session::TurnStarted) = "vocalbridge.session.turn_started", version 1, lane Note;
@@ -115,5 +118,7 @@ payloads! {
     ReplyCompleted(session::ReplyCompleted) = "vocalbridge.session.reply_completed", version 1, lane Note;
     TurnFailed(session::TurnFailed) = "vocalbridge.session.turn_failed", version 1, lane Note;
     SessionEnded(session::SessionEnded) = "vocalbridge.session.ended", version 1, lane Note;
+    ToolRunRequested(tool_run::ToolRunRequested) = "vocalbridge.tool_run.requested", version 1, lane Tool;
+    ToolRunCompleted(tool_run::ToolRunCompleted) = "vocalbridge.tool_run.completed", version 1, lane Note;
     DeliveryParked(system::DeliveryParked) = "vocalbridge.system.delivery_parked", version 1, lane Note;
 }

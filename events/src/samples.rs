@@ -6,6 +6,9 @@ use uuid::Uuid;
 
 use crate::agent::{AgentCreated, AgentDeleted, AgentSettings, AgentUpdated, CalendarSettings};
 use crate::appointment::AppointmentBooked;
+use crate::function::{
+    FunctionCreated, FunctionDeleted, FunctionMethod, FunctionSettings, FunctionUpdated, SecretHeader,
+};
 use crate::invoice::{InvoiceRecorded, InvoiceStatus};
 use crate::prompt::{
     DefaultPromptChosen, PromptCreated, PromptDeleted, PromptSettings, PromptUpdated, PromptVersion,
@@ -13,6 +16,7 @@ use crate::prompt::{
 use crate::session::*;
 use crate::system::DeliveryParked;
 use crate::tenant::{KeyCreated, KeyRevoked, Role, TenantCreated};
+use crate::tool_run::{ToolRunCompleted, ToolRunRequested};
 use crate::{
     AgentId, Aggregate, Cause, CorrelationId, CustomerKeyId, Event, EventId, Lane, MessageId, Origin,
     Payload, PromptId, Sealed, SessionId, TenantId,
@@ -79,6 +83,24 @@ fn prompt_version() -> PromptVersion {
     PromptVersion { id: PromptId(id(13)), version: 2 }
 }
 
+fn function() -> FunctionSettings {
+    let secret = SecretHeader { value: sealed(), sealed_for: EventId(id(13)) };
+    let parameters = serde_json::json!({
+        "type": "object",
+        "properties": { "order_id": { "type": "string" } },
+        "required": ["order_id"]
+    });
+    FunctionSettings {
+        name: "order_status".to_owned(),
+        description: "Tells how far an order is".to_owned(),
+        parameters: parameters.as_object().cloned().unwrap_or_default(),
+        webhook_url: "https://shop.example.com/orders/status".to_owned(),
+        method: FunctionMethod::Post,
+        headers: [("Authorization".to_owned(), secret)].into(),
+        is_active: true,
+    }
+}
+
 fn billed() -> Vec<BilledAttempt> {
     vec![BilledAttempt {
         attempt_id: EventId(id(11)),
@@ -128,6 +150,9 @@ pub fn payloads() -> Vec<Payload> {
             phone: sealed(),
         }
         .into(),
+        FunctionCreated { function_id: id(14).into(), settings: function() }.into(),
+        FunctionUpdated { function_id: id(14).into(), version: 2, settings: function() }.into(),
+        FunctionDeleted { function_id: id(14).into() }.into(),
         SessionCreated {
             agent_id,
             channel: Channel::Chat,
@@ -245,6 +270,26 @@ pub fn payloads() -> Vec<Payload> {
         }
         .into(),
         SessionEnded { reason: "requested".to_owned() }.into(),
+        ToolRunRequested {
+            tool_call_id: id(10).into(),
+            agent_id: None,
+            function_id: Some(id(14).into()),
+            name: "order_status".to_owned(),
+            arguments: sealed(),
+        }
+        .into(),
+        ToolRunCompleted {
+            tool_call_id: id(10).into(),
+            agent_id: None,
+            function_id: Some(id(14).into()),
+            name: "order_status".to_owned(),
+            arguments: sealed(),
+            status: ToolStatus::Ok,
+            result: sealed(),
+            http_status: Some(200),
+            latency_ms: 87,
+        }
+        .into(),
         DeliveryParked {
             consumer: "turns".to_owned(),
             partition: 0,
@@ -271,6 +316,12 @@ pub fn events() -> Vec<Event> {
             (Payload::DeliveryParked(_), _) => Aggregate::system(),
             (Payload::DefaultPromptChosen(_), _) => Aggregate::default_prompt(tenant_id),
             (Payload::AppointmentBooked(_), _) => Aggregate::calendar(tenant_id, AgentId(id(4))),
+            (Payload::FunctionCreated(_) | Payload::FunctionUpdated(_) | Payload::FunctionDeleted(_), _) => {
+                Aggregate::functions(tenant_id)
+            }
+            (Payload::ToolRunRequested(_) | Payload::ToolRunCompleted(_), _) => {
+                Aggregate::tool_run(tenant_id, id(10).into())
+            }
             (Payload::VendorAttempted(_), _) => Aggregate::session_facts(tenant_id, SessionId(id(2))),
             (_, Lane::Turn | Lane::Tool | Lane::Note) => Aggregate::session(tenant_id, SessionId(id(2))),
         };

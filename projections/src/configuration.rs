@@ -1,7 +1,8 @@
-//! Projection `configuration`: tenants, their keys, agents, prompts and invoices.
+//! Projection `configuration`: tenants, their keys, agents, prompts, functions and invoices.
 //!
 //! These events are rare, so each is written by itself.
 
+pub mod custom_functions;
 pub mod prompts;
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ pub(crate) const TABLES: &[Table] = &[
     Table { name: "prompt_versions", key: &["tenant_id", "prompt_id", "version"] },
     Table { name: "default_prompts", key: &["tenant_id"] },
     Table { name: "invoices", key: &["tenant_id", "invoice_number"] },
+    Table { name: "custom_functions", key: &["tenant_id", "function_id"] },
 ];
 
 /// A business that uses VocalBridge.
@@ -181,6 +183,7 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
             .execute(&mut *connection),
             _ => {
                 prompts::apply(&mut *connection, sequence, event).await?;
+                custom_functions::apply(&mut *connection, sequence, event).await?;
                 continue;
             }
         };

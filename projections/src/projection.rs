@@ -102,5 +102,8 @@ pub(crate) fn configures(event: &Event) -> bool {
             | Payload::PromptDeleted(_)
             | Payload::DefaultPromptChosen(_)
             | Payload::InvoiceRecorded(_)
+            | Payload::FunctionCreated(_)
+            | Payload::FunctionUpdated(_)
+            | Payload::FunctionDeleted(_)
     )
 }

@@ -1,13 +1,14 @@
-//! Projection `tool_executions`: every run of a tool, its words sealed.
+//! Projection `tool_executions`: every run of a tool, by a model or by hand, its words sealed.
 
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use events::session::{ToolCompleted, ToolStatus};
+use events::session::ToolStatus;
 use events::{
     AgentId, Entry, Event, EventId, JobId, Payload, Sealed, SessionId, TenantId, ToolCallId, TurnId,
 };
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 pub use crate::provider_calls::Filter;
 
@@ -21,10 +22,12 @@ pub(crate) const TABLES: &[Table] = &[Table { name: "tool_executions", key: &["t
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolExecution {
     pub tool_call_id: ToolCallId,
-    pub session_id: SessionId,
-    pub job_id: JobId,
-    pub turn_id: TurnId,
-    pub agent_id: AgentId,
+    /// `None`, as are the job and the turn: it was run by hand.
+    pub session_id: Option<SessionId>,
+    pub job_id: Option<JobId>,
+    pub turn_id: Option<TurnId>,
+    /// `None`: a function was tested.
+    pub agent_id: Option<AgentId>,
     pub correlation_id: String,
     pub name: String,
     /// JSON text.
@@ -38,20 +41,67 @@ pub struct ToolExecution {
     pub created_at: DateTime<Utc>,
 }
 
-pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
-    let rows: Vec<(i64, &Event, &ToolCompleted)> = readable(entries)
-        .filter_map(|(sequence, event)| match &event.payload {
-            Payload::ToolCompleted(completed) => Some((sequence, event, completed)),
+/// What a run by a model and one by hand have in common.
+struct Run<'a> {
+    sequence: i64,
+    event: &'a Event,
+    tool_call_id: ToolCallId,
+    session_id: Option<Uuid>,
+    job_id: Option<JobId>,
+    turn_id: Option<TurnId>,
+    agent_id: Option<AgentId>,
+    name: &'a str,
+    arguments: &'a Sealed,
+    status: ToolStatus,
+    result: &'a Sealed,
+    latency_ms: u64,
+}
+
+impl<'a> Run<'a> {
+    fn of(sequence: i64, event: &'a Event) -> Option<Self> {
+        match &event.payload {
+            Payload::ToolCompleted(run) => Some(Self {
+                sequence,
+                event,
+                tool_call_id: run.tool_call_id,
+                session_id: Some(event.envelope.aggregate.id),
+                job_id: Some(run.job_id),
+                turn_id: Some(run.turn_id),
+                agent_id: Some(run.agent_id),
+                name: &run.name,
+                arguments: &run.arguments,
+                status: run.status,
+                result: &run.result,
+                latency_ms: run.latency_ms,
+            }),
+            Payload::ToolRunCompleted(run) => Some(Self {
+                sequence,
+                event,
+                tool_call_id: run.tool_call_id,
+                session_id: None,
+                job_id: None,
+                turn_id: None,
+                agent_id: run.agent_id,
+                name: &run.name,
+                arguments: &run.arguments,
+                status: run.status,
+                result: &run.result,
+                latency_ms: run.latency_ms,
+            }),
             _ => None,
-        })
-        .collect();
+        }
+    }
+}
+
+pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
+    let rows: Vec<Run<'_>> =
+        readable(entries).filter_map(|(sequence, event)| Run::of(sequence, event)).collect();
     if rows.is_empty() {
         return Ok(());
     }
-    let names: Vec<Cow<'_, str>> = rows.iter().map(|(_, _, run)| text(&run.name)).collect();
-    let arguments: Vec<Cow<'_, str>> =
-        rows.iter().map(|(_, _, run)| text(&run.arguments.ciphertext)).collect();
-    let results: Vec<Cow<'_, str>> = rows.iter().map(|(_, _, run)| text(&run.result.ciphertext)).collect();
+    let names: Vec<Cow<'_, str>> = rows.iter().map(|run| text(run.name)).collect();
+    let arguments: Vec<Cow<'_, str>> = rows.iter().map(|run| text(&run.arguments.ciphertext)).collect();
+    let results: Vec<Cow<'_, str>> = rows.iter().map(|run| text(&run.result.ciphertext)).collect();
     sqlx::query!(
         "insert into tool_executions (tenant_id, tool_call_id, session_id, job_id, turn_id, agent_id, correlation_id,
             name, arguments_key_id, arguments_ciphertext, status, result_key_id, result_ciphertext, sealed_event_id,
@@ -60,23 +110,23 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
             $8::text[], $9::uuid[], $10::text[], $11::text[], $12::uuid[], $13::text[], $14::uuid[], $15::int8[],
             $16::timestamptz[], $17::int8[])
          on conflict on constraint tool_executions_pkey do nothing",
-        column!(rows, |row| row.1.envelope.aggregate.tenant_id.0) as _,
-        column!(rows, |row| row.2.tool_call_id.0) as _,
-        column!(rows, |row| row.1.envelope.aggregate.id) as _,
-        column!(rows, |row| row.2.job_id.0) as _,
-        column!(rows, |row| row.2.turn_id.0) as _,
-        column!(rows, |row| row.2.agent_id.0) as _,
-        column!(rows, |row| row.1.envelope.origin.correlation_id.as_str()) as _,
+        column!(rows, |run| run.event.envelope.aggregate.tenant_id.0) as _,
+        column!(rows, |run| run.tool_call_id.0) as _,
+        column!(rows, |run| run.session_id) as _,
+        column!(rows, |run| run.job_id.map(|id| id.0)) as _,
+        column!(rows, |run| run.turn_id.map(|id| id.0)) as _,
+        column!(rows, |run| run.agent_id.map(|id| id.0)) as _,
+        column!(rows, |run| run.event.envelope.origin.correlation_id.as_str()) as _,
         column!(names, |value| &**value) as _,
-        column!(rows, |row| row.2.arguments.key_id) as _,
+        column!(rows, |run| run.arguments.key_id) as _,
         column!(arguments, |value| &**value) as _,
-        column!(rows, |row| row.2.status.as_str()) as _,
-        column!(rows, |row| row.2.result.key_id) as _,
+        column!(rows, |run| run.status.as_str()) as _,
+        column!(rows, |run| run.result.key_id) as _,
         column!(results, |value| &**value) as _,
-        column!(rows, |row| row.1.envelope.id.0) as _,
-        column!(rows, |row| big(row.2.latency_ms)) as _,
-        column!(rows, |row| row.1.envelope.time) as _,
-        column!(rows, |row| row.0) as _,
+        column!(rows, |run| run.event.envelope.id.0) as _,
+        column!(rows, |run| big(run.latency_ms)) as _,
+        column!(rows, |run| run.event.envelope.time) as _,
+        column!(rows, |run| run.sequence) as _,
     )
     .execute(connection)
     .await?;
@@ -115,10 +165,10 @@ pub async fn list(
         .map(|row| {
             Ok(ToolExecution {
                 tool_call_id: ToolCallId(row.tool_call_id),
-                session_id: SessionId(row.session_id),
-                job_id: JobId(row.job_id),
-                turn_id: TurnId(row.turn_id),
-                agent_id: AgentId(row.agent_id),
+                session_id: row.session_id.map(SessionId),
+                job_id: row.job_id.map(JobId),
+                turn_id: row.turn_id.map(TurnId),
+                agent_id: row.agent_id.map(AgentId),
                 correlation_id: row.correlation_id,
                 name: row.name,
                 arguments: Sealed { key_id: row.arguments_key_id, ciphertext: row.arguments_ciphertext },

@@ -21,6 +21,7 @@ use events::Clock;
 use nats::consume::Limits;
 use nats::{Failure, Nats};
 use projections::{Database, Keyring, Progress};
+use vendors::functions::Functions;
 use vendors::llm::LlmVendors;
 
 pub use agents::Agents;
@@ -64,12 +65,20 @@ pub struct Workers {
     pub keyring: Keyring,
     pub clock: Clock,
     pub vendors: Arc<LlmVendors>,
+    pub functions: Arc<Functions>,
     pub config: Arc<Config>,
     /// `host:pid`, as events show it.
     pub worker_id: String,
     sessions: Sessions,
     agents: Agents,
     prompts: Prompts,
+}
+
+/// Whom the workers of a process call.
+pub struct Outside {
+    pub vendors: LlmVendors,
+    /// Tenants' own.
+    pub functions: Functions,
 }
 
 /// What the workers of a process read and write through.
@@ -84,11 +93,12 @@ impl Workers {
         connections: Connections,
         progress: &Progress,
         clock: Clock,
-        vendors: Arc<LlmVendors>,
+        outside: Outside,
         config: Config,
         worker_id: String,
     ) -> Self {
         let Connections { nats, database, keyring } = connections;
+        let Outside { vendors, functions } = outside;
         let sessions = Sessions::new(nats.log.clone(), database.clone());
         let agents = Agents::new(database.clone(), progress.config_changes());
         let prompts = Prompts::new(database.clone(), progress.config_changes());
@@ -97,7 +107,8 @@ impl Workers {
             database,
             keyring,
             clock,
-            vendors,
+            vendors: Arc::new(vendors),
+            functions: Arc::new(functions),
             config: Arc::new(config),
             worker_id,
             sessions,

@@ -4,10 +4,12 @@ mod docs;
 mod service;
 
 mod agents;
+mod custom_functions;
 mod keys;
 mod models;
 mod system_prompts;
 mod tenants;
+mod tools;
 
 mod messages;
 mod session_events;
@@ -18,6 +20,7 @@ mod jobs;
 mod session_facts;
 
 mod answers;
+mod merge;
 
 pub(crate) use messages::reply::Outcome;
 
@@ -41,6 +44,8 @@ fn documented() -> OpenApiRouter<App> {
         .merge(keys::router())
         .merge(agents::router())
         .merge(system_prompts::router())
+        .merge(tools::router())
+        .merge(custom_functions::router())
         .merge(models::router())
         .merge(sessions::router())
         .merge(messages::router())

@@ -180,12 +180,14 @@ async fn list_provider_calls(
 struct ToolExecutionAnswer {
     #[schema(value_type = Uuid)]
     id: ToolCallId,
-    #[schema(value_type = Uuid)]
-    session_id: SessionId,
-    #[schema(value_type = Uuid)]
-    job_id: JobId,
-    #[schema(value_type = Uuid)]
-    agent_id: AgentId,
+    /// `null`, as is the job: it was run by hand.
+    #[schema(value_type = Option<Uuid>)]
+    session_id: Option<SessionId>,
+    #[schema(value_type = Option<Uuid>)]
+    job_id: Option<JobId>,
+    /// `null`: a function was tested.
+    #[schema(value_type = Option<Uuid>)]
+    agent_id: Option<AgentId>,
     correlation_id: String,
     #[schema(example = "invoice_lookup")]
     name: String,

@@ -17,7 +17,7 @@ const LOGIN: &str = "vocalbridge";
 const NOBODY: u32 = 65534;
 
 /// What projections write.
-pub const READ_SIDE: [&str; 15] = [
+pub const READ_SIDE: [&str; 16] = [
     "tenants",
     "api_keys",
     "agents",
@@ -25,6 +25,7 @@ pub const READ_SIDE: [&str; 15] = [
     "prompt_versions",
     "default_prompts",
     "invoices",
+    "custom_functions",
     "sessions",
     "messages",
     "jobs",

@@ -7,16 +7,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset, Utc};
 use events::appointment::AppointmentBooked;
-use events::session::ToolRequested;
-use events::{Aggregate, AppointmentId, Cause, Event, EventId, SessionId};
+use events::{AgentId, Aggregate, AppointmentId, Cause, Event, EventId};
 use nats::{AppendError, Expect, Failure};
 use projections::appointments::Taken;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
-use vendors::llm::ToolSpec;
 
-use super::{SOURCE, ToolError, calendar, read};
+use super::{Call, SOURCE, ToolError, calendar, read};
 use crate::{Workers, away};
 
 pub(super) use domain::tools::BOOK_APPOINTMENT as NAME;
@@ -46,39 +44,16 @@ struct Wanted {
     phone: String,
 }
 
-pub(super) fn spec() -> ToolSpec {
-    ToolSpec {
-        name: NAME.to_owned(),
-        description:
-            "Books an appointment at a time that check_availability lists. Answers the error slot_taken when \
-            somebody else has it: offer another time then."
-                .to_owned(),
-        parameters: json!({
-            "type": "object",
-            "properties": {
-                "start": {
-                    "type": "string", "format": "date-time",
-                    "description": "When it begins, RFC 3339 with an offset, such as 2026-03-02T09:00:00Z"
-                },
-                "name": { "type": "string", "description": "Who comes" },
-                "phone": { "type": "string", "description": "Where to reach them, such as +15550100" }
-            },
-            "required": ["start", "name", "phone"],
-            "additionalProperties": false
-        }),
-    }
-}
-
 /// Run again for the same call, it answers as the first time.
 pub(super) async fn run(
     workers: &Workers,
-    event: &Event,
-    requested: &ToolRequested,
+    call: &Call<'_>,
+    agent_id: AgentId,
     arguments: &Value,
 ) -> Result<Value, ToolError> {
     let wanted = wanted(arguments)?;
-    let (tenant_id, agent_id) = (event.envelope.aggregate.tenant_id, requested.agent_id);
-    let appointment_id = AppointmentId(Uuid::new_v5(&requested.tool_call_id.0, b"booked"));
+    let tenant_id = call.tenant_id();
+    let appointment_id = AppointmentId(Uuid::new_v5(&call.tool_call_id.0, b"booked"));
     let calendar = calendar::calendar(workers, tenant_id, agent_id).await?;
     for _ in 0..MAX_LOST_RACES {
         let ends_at = wanted.starts_at + calendar.length();
@@ -94,7 +69,7 @@ pub(super) async fn run(
             return Err(ToolError::Refused(SLOT_TAKEN.to_owned()));
         }
         let taken = Taken { appointment_id, starts_at: slot.starts_at, ends_at: slot.ends_at };
-        let booking = booking(workers, event, requested, &wanted, &taken).await?;
+        let booking = booking(workers, call, agent_id, &wanted, &taken).await?;
         match workers.nats.log.append(&booking, Expect::Last(booked.last)).await {
             Ok(_) => return Ok(answer(&taken)),
             Err(AppendError::Conflict { .. }) => {}
@@ -126,29 +101,29 @@ fn wanted(arguments: &Value) -> Result<Wanted, ToolError> {
 
 async fn booking(
     workers: &Workers,
-    event: &Event,
-    requested: &ToolRequested,
+    call: &Call<'_>,
+    agent_id: AgentId,
     wanted: &Wanted,
     taken: &Taken,
 ) -> Result<Event, ToolError> {
-    let tenant_id = event.envelope.aggregate.tenant_id;
+    let tenant_id = call.tenant_id();
     // One id per call, so that a second run is recognised by the log too.
     let id = EventId(taken.appointment_id.0);
     let seal = |text: String| async move {
-        let sealed = workers.keyring.seal(tenant_id, requested.arguments.key_id, id, &text).await;
+        let sealed = workers.keyring.seal(tenant_id, call.arguments.key_id, id, &text).await;
         sealed.map_err(|error| ToolError::Away(away(error)))
     };
     let booked = AppointmentBooked {
         appointment_id: taken.appointment_id,
         starts_at: taken.starts_at,
         ends_at: taken.ends_at,
-        session_id: SessionId(event.envelope.aggregate.id),
-        tool_call_id: requested.tool_call_id,
+        session_id: call.session_id(),
+        tool_call_id: call.tool_call_id,
         name: seal(wanted.name.clone()).await?,
         phone: seal(wanted.phone.clone()).await?,
     };
-    let cause = Cause::by(event, &workers.actor("tools"));
-    let calendar = Aggregate::calendar(tenant_id, requested.agent_id);
+    let cause = Cause::by(call.event, &workers.actor("tools"));
+    let calendar = Aggregate::calendar(tenant_id, agent_id);
     Ok(Event::new(id, workers.clock.now(), SOURCE, calendar, &cause, booked))
 }
 

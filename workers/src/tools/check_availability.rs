@@ -4,7 +4,6 @@ use chrono::NaiveDate;
 use events::{AgentId, TenantId};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use vendors::llm::ToolSpec;
 
 use super::{ToolError, calendar, read};
 use crate::Workers;
@@ -16,21 +15,6 @@ pub(super) use domain::tools::CHECK_AVAILABILITY as NAME;
 struct Arguments {
     /// In the calendar's time zone.
     date: NaiveDate,
-}
-
-pub(super) fn spec() -> ToolSpec {
-    ToolSpec {
-        name: NAME.to_owned(),
-        description: "Lists the times on a day at which an appointment can be booked, in UTC.".to_owned(),
-        parameters: json!({
-            "type": "object",
-            "properties": {
-                "date": { "type": "string", "format": "date", "description": "The day, such as 2026-03-02" }
-            },
-            "required": ["date"],
-            "additionalProperties": false
-        }),
-    }
 }
 
 pub(super) async fn run(

@@ -3,9 +3,8 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use vendors::llm::ToolSpec;
 
-use super::{ToolError, read};
+use super::{By, Call, ToolError, read};
 
 pub(super) use domain::tools::END_CALL as NAME;
 
@@ -17,24 +16,10 @@ struct Arguments {
     _reason: Option<String>,
 }
 
-pub(super) fn spec() -> ToolSpec {
-    ToolSpec {
-        name: NAME.to_owned(),
-        description:
-            "Ends the conversation after your next words. Use it when the customer says goodbye or wants to \
-            hang up, and then say goodbye."
-                .to_owned(),
-        parameters: json!({
-            "type": "object",
-            "properties": {
-                "reason": { "type": "string", "description": "Why it ends, in a few words", "maxLength": 200 }
-            },
-            "additionalProperties": false
-        }),
-    }
-}
-
-pub(super) fn run(arguments: &Value) -> Result<Value, ToolError> {
+pub(super) fn run(call: &Call<'_>, arguments: &Value) -> Result<Value, ToolError> {
     read::<Arguments>(arguments)?;
+    if !matches!(call.by, By::Model(_)) {
+        return Err(ToolError::Refused("there is no conversation to end".to_owned()));
+    }
     Ok(json!({ "ok": true, "next": "say goodbye; the conversation ends with your words" }))
 }

@@ -4,7 +4,6 @@ use events::TenantId;
 use projections::configuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use vendors::llm::ToolSpec;
 
 use super::{ToolError, read};
 use crate::{Workers, away};
@@ -15,23 +14,6 @@ pub(super) use domain::tools::INVOICE_LOOKUP as NAME;
 #[serde(deny_unknown_fields)]
 struct Arguments {
     invoice_id: String,
-}
-
-pub(super) fn spec() -> ToolSpec {
-    ToolSpec {
-        name: NAME.to_owned(),
-        description:
-            "Looks up one of the company's invoices by its number: amount, currency, status, description."
-                .to_owned(),
-        parameters: json!({
-            "type": "object",
-            "properties": {
-                "invoice_id": { "type": "string", "description": "The invoice's number, such as INV-TC-001" }
-            },
-            "required": ["invoice_id"],
-            "additionalProperties": false
-        }),
-    }
 }
 
 pub(super) async fn run(

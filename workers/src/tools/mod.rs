@@ -1,19 +1,25 @@
-//! The hands: runs the tools that a model asked for, one consumer for all of them.
+//! The hands: runs the tools that a model, or somebody by hand, asked for; one consumer for all of them.
 //!
 //! A tool may run twice when a worker dies in between; its first result counts.
+
+mod call;
+mod offer;
 
 mod book_appointment;
 mod calendar;
 mod check_availability;
 mod end_call;
+mod function;
 mod invoice_lookup;
-mod registry;
 pub(crate) mod transfer_call;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use events::session::{ToolCompleted, ToolRequested, ToolStatus};
+use domain::tools::{self, Parameters};
+use events::session::{ToolCompleted, ToolStatus};
+use events::tool_run::ToolRunCompleted;
 use events::{Cause, Event, EventId, Payload};
 use nats::consume::{self, Delivery};
 use nats::topology::TOOLS;
@@ -26,6 +32,10 @@ use uuid::Uuid;
 
 use crate::{Workers, away};
 
+use call::{By, Call};
+
+pub(crate) use offer::specs;
+
 const SOURCE: &str = "vocalbridge/tools";
 
 /// Why a tool has no result.
@@ -36,7 +46,19 @@ enum ToolError {
     Away(Failure),
 }
 
-pub(crate) use registry::specs;
+/// How a run ended.
+struct Ran {
+    /// The result, or what is told of the failure.
+    result: Result<Value, String>,
+    /// What a function's server answered.
+    http_status: Option<u16>,
+}
+
+impl From<Result<Value, String>> for Ran {
+    fn from(result: Result<Value, String>) -> Self {
+        Self { result, http_status: None }
+    }
+}
 
 /// A run that takes longer is given up. Shorter than a turn waits, so that the model hears of it.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
@@ -49,37 +71,55 @@ fn read<T: DeserializeOwned>(arguments: &Value) -> Result<T, ToolError> {
         .map_err(|error| ToolError::Refused(format!("the arguments do not fit: {error}")))
 }
 
-async fn run_tool(
+/// How the built-in tools' arguments are checked. A test of theirs sees that all of them can be.
+static CHECKS: LazyLock<HashMap<&'static str, Parameters>> = LazyLock::new(|| {
+    let checks = tools::built_in()
+        .iter()
+        .filter_map(|tool| Some((tool.name, Parameters::new(&tool.parameters).ok()?)));
+    checks.collect()
+});
+
+async fn run_tool(workers: &Workers, call: &Call<'_>, arguments: &Value) -> Result<Ran, Failure> {
+    let mut ran = match CHECKS.get(call.name) {
+        Some(check) => match built_in(workers, call, check, arguments).await {
+            Ok(result) => Ran::from(Ok(result)),
+            Err(ToolError::Refused(reason)) => Ran::from(Err(reason)),
+            Err(ToolError::Away(failure)) => return Err(failure),
+        },
+        None => function::run(workers, call, arguments).await?,
+    };
+    if ran.result.as_ref().is_ok_and(|result| result.to_string().len() > MAX_RESULT_BYTES) {
+        ran.result = Err("the result is too large to be told".to_owned());
+    }
+    Ok(ran)
+}
+
+async fn built_in(
     workers: &Workers,
-    event: &Event,
-    requested: &ToolRequested,
+    call: &Call<'_>,
+    check: &Parameters,
     arguments: &Value,
 ) -> Result<Value, ToolError> {
-    let name = requested.name.as_str();
-    let Some(tool) = registry::find(name) else {
-        return Err(ToolError::Refused(format!("there is no tool {name:?}")));
+    check.check(arguments).map_err(ToolError::Refused)?;
+    let tenant_id = call.tenant_id();
+    let Some(agent_id) = call.agent_id else {
+        return Err(ToolError::Refused("this tool runs for an agent".to_owned()));
     };
-    tool.check(arguments).map_err(ToolError::Refused)?;
-    let (tenant_id, agent_id) = (event.envelope.aggregate.tenant_id, requested.agent_id);
     let run = async {
-        match name {
+        match call.name {
             invoice_lookup::NAME => invoice_lookup::run(workers, tenant_id, arguments).await,
             check_availability::NAME => {
                 check_availability::run(workers, tenant_id, agent_id, arguments).await
             }
-            book_appointment::NAME => book_appointment::run(workers, event, requested, arguments).await,
-            end_call::NAME => end_call::run(arguments),
-            transfer_call::NAME => transfer_call::run(workers, event, agent_id, arguments).await,
-            _ => Err(ToolError::Refused(format!("{name} cannot be run here"))),
+            book_appointment::NAME => book_appointment::run(workers, call, agent_id, arguments).await,
+            end_call::NAME => end_call::run(call, arguments),
+            transfer_call::NAME => transfer_call::run(workers, call, agent_id, arguments).await,
+            name => Err(ToolError::Refused(format!("{name} cannot be run here"))),
         }
     };
-    let result = tokio::time::timeout(TIME_LIMIT, run)
+    tokio::time::timeout(TIME_LIMIT, run)
         .await
-        .unwrap_or_else(|_| Err(ToolError::Refused("the tool did not answer in time".to_owned())))?;
-    if result.to_string().len() > MAX_RESULT_BYTES {
-        return Err(ToolError::Refused("the result is too large to be told".to_owned()));
-    }
-    Ok(result)
+        .unwrap_or_else(|_| Err(ToolError::Refused("the tool did not answer in time".to_owned())))
 }
 
 /// Runs the tool worker until `shutdown`, then finishes what it holds.
@@ -95,67 +135,93 @@ struct Tools {
 impl Handler for Tools {
     async fn handle(&self, delivery: &Delivery) -> Result<(), Failure> {
         let event = &delivery.recorded.event;
-        let Payload::ToolRequested(requested) = &event.payload else {
+        let Some(call) = Call::of(event) else {
             return Err(Failure::Fatal { reason: "this is no tool request".to_owned() });
         };
-        let (tenant_id, arguments) = (event.envelope.aggregate.tenant_id, &requested.arguments);
-        let opened =
-            self.workers.keyring.open(tenant_id, event.envelope.id, arguments).await.map_err(away)?;
+        // Handed out for the first time, it cannot have a result yet.
+        if delivery.generation > 1 && self.is_completed(delivery, &call).await? {
+            return Ok(());
+        }
+        let keyring = &self.workers.keyring;
+        let opened = keyring.open(call.tenant_id(), event.envelope.id, call.arguments).await.map_err(away)?;
         let arguments = opened.unwrap_or_else(|| "null".to_owned());
         let started = Instant::now();
-        let result = match serde_json::from_str(&arguments) {
-            Ok(parsed) => run_tool(&self.workers, event, requested, &parsed).await,
-            Err(error) => Err(ToolError::Refused(format!("the arguments are not JSON: {error}"))),
-        };
-        let (status, result) = match result {
-            Ok(result) => (ToolStatus::Ok, result),
-            Err(ToolError::Refused(reason)) => (ToolStatus::Error, json!({ "error": reason })),
-            Err(ToolError::Away(failure)) => return Err(failure),
+        let ran = match serde_json::from_str(&arguments) {
+            Ok(parsed) => run_tool(&self.workers, &call, &parsed).await?,
+            Err(error) => Ran::from(Err(format!("the arguments are not JSON: {error}"))),
         };
         let latency_ms = started.elapsed().as_millis() as u64;
-        self.complete(event, requested, &arguments, status, &result, latency_ms).await
+        self.complete(&call, &arguments, ran, latency_ms).await
     }
 
     async fn give_up(&self, delivery: &Delivery, _reason: &str) -> Result<(), Failure> {
-        let event = &delivery.recorded.event;
-        let Payload::ToolRequested(requested) = &event.payload else { return Ok(()) };
-        let result = json!({ "error": "the tool failed" });
-        self.complete(event, requested, "null", ToolStatus::Error, &result, 0).await
+        let Some(call) = Call::of(&delivery.recorded.event) else { return Ok(()) };
+        self.complete(&call, "null", Ran::from(Err("the tool failed".to_owned())), 0).await
     }
 }
 
 impl Tools {
+    /// Whether the call has a result: of a worker that died before it acknowledged, or because nobody waits any more.
+    async fn is_completed(&self, delivery: &Delivery, call: &Call<'_>) -> Result<bool, Failure> {
+        let (aggregate, sequence) = (call.event.envelope.aggregate, delivery.recorded.position.sequence);
+        let tail = self.workers.nats.log.read(&aggregate, sequence).await.map_err(away)?;
+        Ok(tail.iter().any(|recorded| match &recorded.event.payload {
+            Payload::ToolCompleted(completed) => completed.tool_call_id == call.tool_call_id,
+            Payload::ToolRunCompleted(completed) => completed.tool_call_id == call.tool_call_id,
+            _ => false,
+        }))
+    }
+
     async fn complete(
         &self,
-        event: &Event,
-        requested: &ToolRequested,
+        call: &Call<'_>,
         arguments: &str,
-        status: ToolStatus,
-        result: &Value,
+        ran: Ran,
         latency_ms: u64,
     ) -> Result<(), Failure> {
-        let aggregate = event.envelope.aggregate;
-        let (tenant_id, key_id) = (aggregate.tenant_id, requested.arguments.key_id);
         // One id per call: a second run of the same call is recognised as a duplicate.
-        let id = EventId(Uuid::new_v5(&requested.tool_call_id.0, b"completed"));
+        let id = EventId(Uuid::new_v5(&call.tool_call_id.0, b"completed"));
+        let (tenant_id, key_id) = (call.tenant_id(), call.arguments.key_id);
         let seal = |text: String| async move {
             self.workers.keyring.seal(tenant_id, key_id, id, &text).await.map_err(away)
         };
-        let completed = ToolCompleted {
-            turn_id: requested.turn_id,
-            job_id: requested.job_id,
-            agent_id: requested.agent_id,
-            tool_call_id: requested.tool_call_id,
-            name: requested.name.clone(),
-            arguments: seal(arguments.to_owned()).await?,
-            status,
-            result: seal(result.to_string()).await?,
-            latency_ms,
+        let (status, result) = match ran.result {
+            Ok(result) => (ToolStatus::Ok, result),
+            Err(reason) => (ToolStatus::Error, json!({ "error": reason })),
         };
-        let cause = Cause::by(event, &self.workers.actor("tools"));
-        let completed = Event::new(id, self.workers.clock.now(), SOURCE, aggregate, &cause, completed);
-        let position = self.workers.nats.log.append(&completed, Expect::Anything).await.map_err(away)?;
-        let _ = self.workers.nats.live.happened(requested.job_id, &completed, position).await;
+        let (name, tool_call_id) = (call.name.to_owned(), call.tool_call_id);
+        let (arguments, result) = (seal(arguments.to_owned()).await?, seal(result.to_string()).await?);
+        let completed: Payload = match &call.by {
+            By::Model(requested) => ToolCompleted {
+                turn_id: requested.turn_id,
+                job_id: requested.job_id,
+                agent_id: requested.agent_id,
+                tool_call_id,
+                name,
+                arguments,
+                status,
+                result,
+                latency_ms,
+            }
+            .into(),
+            By::Hand { function_id } => ToolRunCompleted {
+                tool_call_id,
+                agent_id: call.agent_id,
+                function_id: *function_id,
+                name,
+                arguments,
+                status,
+                result,
+                http_status: ran.http_status,
+                latency_ms,
+            }
+            .into(),
+        };
+        let cause = Cause::by(call.event, &self.workers.actor("tools"));
+        let aggregate = call.event.envelope.aggregate;
+        let event = Event::new(id, self.workers.clock.now(), SOURCE, aggregate, &cause, completed);
+        let position = self.workers.nats.log.append(&event, Expect::Anything).await.map_err(away)?;
+        let _ = self.workers.nats.live.happened(call.waited_for_as(), &event, position).await;
         Ok(())
     }
 }

@@ -3,13 +3,12 @@
 
 use domain::transfer;
 use events::session::Channel;
-use events::{AgentId, Event, Payload};
+use events::{AgentId, Payload};
 use projections::configuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use vendors::llm::ToolSpec;
 
-use super::{ToolError, read};
+use super::{Call, ToolError, read};
 use crate::{Workers, away};
 
 pub(super) use domain::tools::TRANSFER_CALL as NAME;
@@ -23,40 +22,19 @@ struct Arguments {
     _reason: Option<String>,
 }
 
-pub(super) fn spec() -> ToolSpec {
-    ToolSpec {
-        name: NAME.to_owned(),
-        description: "Hands the caller over to a person after your next words. Use it when the customer asks for one, or \
-            when you cannot help."
-            .to_owned(),
-        parameters: json!({
-            "type": "object",
-            "properties": {
-                "to_number": {
-                    "type": "string",
-                    "description": "The number to transfer to, such as +15550100; leave it out when you were told none"
-                },
-                "reason": { "type": "string", "description": "Why, in a few words", "maxLength": 200 }
-            },
-            "additionalProperties": false
-        }),
-    }
-}
-
 pub(super) async fn run(
     workers: &Workers,
-    event: &Event,
+    call: &Call<'_>,
     agent_id: AgentId,
     arguments: &Value,
 ) -> Result<Value, ToolError> {
     let Arguments { to_number, .. } = read(arguments)?;
-    let session = event.envelope.aggregate;
     // Not from memory: a number that was just taken off the list must not be called.
-    let agent = configuration::agent(&workers.database, session.tenant_id, agent_id)
+    let agent = configuration::agent(&workers.database, call.tenant_id(), agent_id)
         .await
         .map_err(|error| ToolError::Away(away(error)))?;
     let allowed = agent.map(|agent| agent.settings.transfer_numbers).unwrap_or_default();
-    let channel = channel(workers, event).await?;
+    let channel = channel(workers, call).await?;
     let number = transfer::number(channel, &allowed, to_number.as_deref())
         .map_err(|refusal| ToolError::Refused(refusal.to_string()))?;
     Ok(
@@ -64,8 +42,8 @@ pub(super) async fn run(
     )
 }
 
-async fn channel(workers: &Workers, event: &Event) -> Result<Channel, ToolError> {
-    let first = workers.nats.log.first(&event.envelope.aggregate).await;
+async fn channel(workers: &Workers, call: &Call<'_>) -> Result<Channel, ToolError> {
+    let first = workers.nats.log.first(&call.event.envelope.aggregate).await;
     match first.map_err(|error| ToolError::Away(away(error)))?.map(|first| first.event.payload) {
         Some(Payload::SessionCreated(created)) => Ok(created.channel),
         _ => Err(ToolError::Refused("there is no call to transfer".to_owned())),

@@ -43,7 +43,11 @@ pub(super) async fn request(
     }
     messages.push(ChatMessage::User { content: open(workers, tenant_id, &claimed.message.words).await? });
     tool_rounds(workers, claimed, &mut messages).await?;
-    let tools = if may_use_tools { tools::specs(&agent.settings.tools_enabled) } else { vec![] };
+    let tools = if may_use_tools {
+        tools::specs(workers, tenant_id, &agent.settings.tools_enabled).await.map_err(away)?
+    } else {
+        vec![]
+    };
     Ok(ChatRequest {
         model: String::new(),
         system: system_prompt(workers, claimed, agent).await?,

@@ -11,7 +11,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::settings::{Sent, or, sent};
+use crate::routes::merge::{Sent, or, sent};
 use crate::validation::Mistakes;
 
 /// When appointments can be had. By default Monday to Friday, 09:00 to 17:00 UTC, in half hours.

@@ -1,10 +1,11 @@
 //! Agents: who talks to the customers, and how.
 
 mod calendar;
+mod owned;
 mod prompt;
 #[cfg(test)]
 mod prompt_tests;
-pub(super) mod settings;
+mod settings;
 #[cfg(test)]
 mod settings_tests;
 
@@ -37,7 +38,7 @@ use crate::routes::answers::Deleted;
 use crate::{App, freshness};
 
 use calendar::CalendarView;
-use prompt::Prompts;
+use owned::Owned;
 use settings::{AgentBody, AgentPatch};
 
 const PATH: &str = "/api/agents";
@@ -159,8 +160,8 @@ async fn create_agent(
     let (once, standing) = match posted.made_before(&app, tenant_id, of_id).await? {
         Some(before) => before,
         None => {
-            let prompts = Prompts::of(&app, tenant_id, &posted.body, None).await?;
-            let settings = posted.body.clone().into_settings(&app.config.language_models, &prompts)?;
+            let own = Owned::of(&app, tenant_id, &posted.body, None).await?;
+            let settings = posted.body.clone().into_settings(&app.config.language_models, &own)?;
             let once = posted.claim(&app, tenant_id, Makes::NoSecret).await?;
             let (id, aggregate) = (once.derived("agent.created"), of_id(once.id()));
             let created = AgentCreated { settings };
@@ -207,8 +208,8 @@ async fn replace_agent(
     PathId(agent_id): PathId<AgentId>,
     JsonBody(body): JsonBody<AgentPatch>,
 ) -> Result<Json<Agent>, Problem> {
-    let prompts = Prompts::of(&app, caller.tenant_id, &body, None).await?;
-    let settings = body.into_settings(&app.config.language_models, &prompts)?;
+    let own = Owned::of(&app, caller.tenant_id, &body, None).await?;
+    let settings = body.into_settings(&app.config.language_models, &own)?;
     update(&app, &caller, agent_id, |_| Ok(settings.clone())).await
 }
 
@@ -228,9 +229,9 @@ async fn patch_agent(
 ) -> Result<Json<Agent>, Problem> {
     let agent = configuration::agent(&app.database, caller.tenant_id, agent_id).await?;
     let current = agent.and_then(|agent| agent.settings.system_prompt_id);
-    let prompts = Prompts::of(&app, caller.tenant_id, &patch, current).await?;
+    let own = Owned::of(&app, caller.tenant_id, &patch, current).await?;
     update(&app, &caller, agent_id, |current| {
-        patch.clone().merged_into(Some(current), &app.config.language_models, &prompts)
+        patch.clone().merged_into(Some(current), &app.config.language_models, &own)
     })
     .await
 }

@@ -7,8 +7,9 @@ use events::{PromptId, TenantId};
 use projections::configuration::prompts::{self, PromptRecord};
 use uuid::Uuid;
 
-use super::settings::{AgentPatch, Sent};
+use super::settings::AgentPatch;
 use crate::problem::Problem;
+use crate::routes::merge::Sent;
 use crate::validation::Mistakes;
 use crate::{App, prompt_variables};
 

@@ -6,6 +6,7 @@ use projections::configuration::prompts::PromptRecord;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::owned::Owned;
 use super::prompt::Prompts;
 use super::settings::AgentPatch;
 use crate::config::{LanguageModels, Provider};
@@ -53,7 +54,8 @@ fn patched(
         body["name"] = json!("Desk");
     }
     let patch: AgentPatch = serde_json::from_value(body).unwrap();
-    patch.merged_into(current, &models, prompts).map_err(|problem| {
+    let own = Owned { prompts: prompts.clone(), ..Owned::default() };
+    patch.merged_into(current, &models, &own).map_err(|problem| {
         let body = serde_json::to_value(problem.body(&CorrelationId::new())).unwrap();
         let errors = body["errors"].as_array().unwrap();
         errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect()

@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use domain::{tools, transfer};
 use events::PromptId;
 use events::agent::AgentSettings;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use super::calendar::{self, CalendarPatch};
-use super::prompt::{AgentPrompt, Prompts, SentPrompt};
+use super::owned::Owned;
+use super::prompt::{AgentPrompt, SentPrompt};
 use crate::config::{AbsentProvider, LanguageModels, Provider};
 use crate::problem::Problem;
+use crate::routes::merge::{Sent, or, sent};
 use crate::validation::Mistakes;
 
 /// An agent's fields. JSON merge patch (RFC 7396): what is left out stays as it is, `null` goes back to the default.
@@ -68,8 +70,7 @@ pub(crate) struct AgentPatch {
     #[serde(deserialize_with = "sent")]
     #[schema(value_type = Option<String>, max_length = 35)]
     language: Sent<String>,
-    /// Names of tools: `invoice_lookup`, `check_availability`, `book_appointment`, `end_call`, `transfer_call`. Also
-    /// accepted as `enabled_tools`.
+    /// Names of tools, built in or the tenant's own functions (`GET /api/tools`). Also accepted as `enabled_tools`.
     #[serde(deserialize_with = "sent", alias = "enabled_tools")]
     #[schema(value_type = Option<Vec<String>>)]
     tools_enabled: Sent<Vec<String>>,
@@ -111,15 +112,6 @@ impl PartialSchema for AgentBody {
 
 impl ToSchema for AgentBody {}
 
-/// Left out (`None`), `null` (`Some(None)`), or a value.
-pub(crate) type Sent<T> = Option<Option<T>>;
-
-pub(crate) fn sent<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Sent<T>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
 const DEFAULT_LANGUAGE: &str = "en-US";
 const MAX_FALLBACKS: usize = 8;
 const MAX_METADATA_BYTES: usize = 16 * 1_024;
@@ -132,9 +124,9 @@ impl AgentPatch {
     pub(crate) fn into_settings(
         self,
         models: &LanguageModels,
-        prompts: &Prompts,
+        own: &Owned,
     ) -> Result<AgentSettings, Problem> {
-        self.merged_into(None, models, prompts)
+        self.merged_into(None, models, own)
     }
 
     /// The prompt that it names.
@@ -142,7 +134,14 @@ impl AgentPatch {
         self.system_prompt_id.flatten().map(PromptId)
     }
 
-    /// `current` with what was sent put over it.
+    /// Names of tools that were sent and, if anything, are functions'.
+    pub(crate) fn names_of_functions(&self) -> Vec<String> {
+        let named = self.tools_enabled.iter().flatten().flatten();
+        named.filter(|name| tools::is_function_name(name)).cloned().collect()
+    }
+
+    /// `current` with what was sent put over it. A function that it names already may be gone by now; one
+    /// that it names newly must be there.
     ///
     /// # Errors
     /// When a value is not allowed; all mistakes at once.
@@ -150,7 +149,7 @@ impl AgentPatch {
         self,
         current: Option<&AgentSettings>,
         models: &LanguageModels,
-        prompts: &Prompts,
+        own: &Owned,
     ) -> Result<AgentSettings, Problem> {
         let mut mistakes = Mistakes::default();
         let fresh = defaults(&models.providers);
@@ -173,7 +172,7 @@ impl AgentPatch {
             id: self.system_prompt_id,
             variables: self.prompt_variables,
         };
-        let AgentPrompt { text, id, variables } = sent.merged_into(current, prompts, &mut mistakes);
+        let AgentPrompt { text, id, variables } = sent.merged_into(current, &own.prompts, &mut mistakes);
         let settings = AgentSettings {
             name: or(self.name, &base.name, String::new),
             description: or(self.description, &base.description, String::new),
@@ -205,16 +204,12 @@ impl AgentPatch {
             transfer_numbers: or(self.transfer_numbers, &base.transfer_numbers, Vec::new),
         };
         check(&settings, &mut mistakes);
+        let is_tool = |name: &String| {
+            tools::find(name).is_some() || own.functions.contains(name) || base.tools_enabled.contains(name)
+        };
+        check_tools(&settings.tools_enabled, is_tool, &mut mistakes);
         mistakes.into_result()?;
         Ok(settings)
-    }
-}
-
-pub(crate) fn or<T: Clone>(sent: Sent<T>, current: &T, default: impl FnOnce() -> T) -> T {
-    match sent {
-        None => current.clone(),
-        Some(None) => default(),
-        Some(Some(value)) => value,
     }
 }
 
@@ -389,17 +384,22 @@ fn check(settings: &AgentSettings, mistakes: &mut Mistakes) {
     if !is_language(&settings.language) {
         mistakes.add("language", "must be a BCP 47 tag such as en-US");
     }
-    for (index, tool) in settings.tools_enabled.iter().enumerate() {
-        let field = format!("tools_enabled[{index}]");
-        if !tools::BUILT_IN.contains(&tool.as_str()) {
-            mistakes.add(&field, format_args!("is no tool; there are: {}", tools::BUILT_IN.join(", ")));
-        } else if settings.tools_enabled[..index].contains(tool) {
-            mistakes.add(&field, "is named twice");
-        }
-    }
     mistakes.check_object("metadata", &settings.metadata, MAX_METADATA_BYTES);
     calendar::check(settings.calendar.as_ref(), mistakes);
     check_transfer_numbers(&settings.transfer_numbers, mistakes);
+}
+
+fn check_tools(enabled: &[String], is_tool: impl Fn(&String) -> bool, mistakes: &mut Mistakes) {
+    for (index, tool) in enabled.iter().enumerate() {
+        let field = format!("tools_enabled[{index}]");
+        if !is_tool(tool) {
+            let names: Vec<&str> = tools::built_in().iter().map(|tool| tool.name).collect();
+            mistakes
+                .add(&field, format_args!("is no tool; there are: {}, and your functions", names.join(", ")));
+        } else if enabled[..index].contains(tool) {
+            mistakes.add(&field, "is named twice");
+        }
+    }
 }
 
 fn check_transfer_numbers(numbers: &[String], mistakes: &mut Mistakes) {

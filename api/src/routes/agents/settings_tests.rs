@@ -2,7 +2,7 @@ use events::CorrelationId;
 use events::agent::AgentSettings;
 use serde_json::{Value, json};
 
-use super::prompt::Prompts;
+use super::owned::Owned;
 use super::settings::AgentPatch;
 use crate::config::{AbsentProvider, LanguageModels, Provider};
 
@@ -33,13 +33,18 @@ fn models() -> LanguageModels {
     }
 }
 
+/// What the tenant has of its own: a function.
+fn own() -> Owned {
+    Owned { functions: ["order_status".to_owned()].into(), ..Owned::default() }
+}
+
 fn settings(body: Value) -> Result<AgentSettings, Vec<String>> {
     patched(None, body)
 }
 
 fn patched(current: Option<&AgentSettings>, body: Value) -> Result<AgentSettings, Vec<String>> {
     let patch: AgentPatch = serde_json::from_value(body).unwrap();
-    patch.merged_into(current, &models(), &Prompts::default()).map_err(|problem| {
+    patch.merged_into(current, &models(), &own()).map_err(|problem| {
         let body = serde_json::to_value(problem.body(&CorrelationId::new())).unwrap();
         body["errors"]
             .as_array()
@@ -79,7 +84,7 @@ fn a_missing_key_is_named() {
         json!({"name": "Desk", "fallback_provider": "openai"}),
     ] {
         let patch: AgentPatch = serde_json::from_value(body.clone()).unwrap();
-        let problem = patch.merged_into(None, &models(), &Prompts::default()).unwrap_err();
+        let problem = patch.merged_into(None, &models(), &own()).unwrap_err();
         let told = serde_json::to_string(&problem.body(&CorrelationId::new())).unwrap();
         assert!(told.contains("OPENAI_API_KEY is not set"), "{body}: {told}");
     }
@@ -215,4 +220,23 @@ fn numbers_to_transfer_to_are_e164_each_once_and_few() {
     assert_eq!(json!(patched(Some(&current), json!({ "name": "D" })).unwrap().transfer_numbers), good);
     let none = patched(Some(&current), json!({ "transfer_numbers": null })).unwrap();
     assert!(none.transfer_numbers.is_empty());
+}
+
+#[test]
+fn the_tenants_functions_can_be_given_and_nobody_elses() {
+    let both = json!({ "name": "Desk", "tools_enabled": ["order_status", "invoice_lookup"] });
+    let current = settings(both).unwrap();
+    assert_eq!(current.tools_enabled, ["order_status", "invoice_lookup"]);
+    for unknown in ["order_state", "ORDER_STATUS", "crm__find", ""] {
+        let named = json!({ "name": "Desk", "tools_enabled": [unknown] });
+        assert_eq!(settings(named).unwrap_err(), ["tools_enabled[0]"], "{unknown}");
+    }
+    // It stays where it is when it is deleted; another agent does not get it any more.
+    let patch = |body: Value| -> AgentPatch { serde_json::from_value(body).unwrap() };
+    let none = Owned::default();
+    let renamed = patch(json!({ "name": "Counter" })).merged_into(Some(&current), &models(), &none).unwrap();
+    assert_eq!(renamed.tools_enabled, current.tools_enabled);
+    let named = patch(json!({ "name": "Desk", "tools_enabled": ["order_status"] }));
+    assert_eq!(named.names_of_functions(), ["order_status"]);
+    assert!(named.merged_into(None, &models(), &none).is_err());
 }

@@ -1,11 +1,9 @@
 //! `POST /api/sessions/{id}/messages`: the hot path. The append is the promise: from there the work is never lost, and
 //! all that follows here is waiting for it.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use events::session::MessageReceived;
 use events::{Aggregate, Event, EventId, JobId, MessageId, Position, SessionId};
@@ -40,9 +38,6 @@ pub(crate) struct NewMessage {
 }
 
 const MAX_CONTENT_CHARS: usize = 32_000;
-/// How long waiting goes on after the server was asked to end; less than it takes to drain.
-const DRAIN_WAIT: Duration = Duration::from_secs(5);
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// How the client wants to hear of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +115,7 @@ pub(super) async fn post_message(
                 None => tokio::select! {
                     outcome = waiting.outcome(deadline) => outcome,
                     // The server ends: whoever still waits then is sent to the job.
-                    () = nearly_drained(&app) => None,
+                    () = app.nearly_drained() => None,
                 },
             };
             if let Some(sequence) = waiting.ended_at {
@@ -131,17 +126,12 @@ pub(super) async fn post_message(
             }
             match outcome {
                 None => pending(look_up(&app, &caller, session_id, job_id, position, &once).await, prefer),
-                Some(Ok(reply)) => applied(Json(reply), prefer),
+                Some(Ok(reply)) => prefer.applied_to(Json(reply)),
                 Some(Err(problem)) => problem.into_response(),
             }
         }
     };
     Ok(once.mark(response))
-}
-
-async fn nearly_drained(app: &App) {
-    app.shutdown.cancelled().await;
-    tokio::time::sleep(DRAIN_WAIT).await;
 }
 
 struct Message<'a> {
@@ -269,15 +259,7 @@ async fn look_up(
 
 fn pending(job: Job, prefer: Prefer) -> Response {
     let location = format!("/api/jobs/{}", job.id);
-    (StatusCode::ACCEPTED, [(header::LOCATION, location)], applied(Json(job), prefer)).into_response()
-}
-
-/// Says what was made of `Prefer`.
-fn applied(answer: impl IntoResponse, prefer: Prefer) -> Response {
-    match prefer.applied() {
-        Some(applied) => ([(PREFERENCE_APPLIED, applied)], answer).into_response(),
-        None => answer.into_response(),
-    }
+    (StatusCode::ACCEPTED, [(header::LOCATION, location)], prefer.applied_to(Json(job))).into_response()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::problem::Problem;
-use crate::routes::agents::settings::{Sent, or, sent};
+use crate::routes::merge::{Sent, or, sent};
 use crate::validation::Mistakes;
 
 /// A prompt's fields. JSON merge patch (RFC 7396): what is left out stays as it is, `null` goes back to the default.

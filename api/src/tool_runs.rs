@@ -1,0 +1,168 @@
+//! Running a tool by hand: the request is an event, a worker runs the tool, and its completion is waited for. Repeated
+//! with the same `Idempotency-Key`, a request finds its own run and never makes a second one.
+
+use std::time::Duration;
+
+use events::session::ToolStatus;
+use events::tool_run::{ToolRunCompleted, ToolRunRequested};
+use events::{
+    AgentId, Aggregate, Event, EventId, FunctionId, JobId, Payload, Recorded, TenantId, ToolCallId,
+};
+use nats::LiveMessage;
+use nats::live::{Hear, LiveSubscription};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep_until};
+use utoipa::ToSchema;
+
+use crate::App;
+use crate::app::SOURCE;
+use crate::append;
+use crate::auth::Caller;
+use crate::idempotency::Once;
+use crate::prefer::Prefer;
+use crate::problem::{Code, Problem};
+
+/// What is to be run.
+pub(crate) struct Wanted {
+    /// For whom; `None`: a function is tested.
+    pub agent_id: Option<AgentId>,
+    pub function_id: Option<FunctionId>,
+    pub name: String,
+    pub arguments: Map<String, Value>,
+}
+
+/// How a run ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Ended {
+    /// As in `GET /api/tool-executions`.
+    #[schema(value_type = Uuid)]
+    id: ToolCallId,
+    /// `ok` or `error`.
+    #[schema(example = "ok")]
+    status: &'static str,
+    /// `null` when it failed.
+    #[schema(value_type = Object)]
+    result: Value,
+    /// What a model would have been told; `null` when it succeeded.
+    error: Option<String>,
+    latency_ms: u64,
+}
+
+/// The log is looked at so often while nothing is heard.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Runs what is `wanted`, unless this very request did so before, and waits for the end. `wanted` is asked only for a
+/// new run. Also answers the HTTP status of a function's server.
+pub(crate) async fn run(
+    app: &App,
+    caller: &Caller,
+    once: &Once,
+    prefer: Prefer,
+    wanted: impl Future<Output = Result<Wanted, Problem>>,
+) -> Result<(Ended, Option<u16>), Problem> {
+    let (tenant_id, tool_call_id) = (caller.tenant_id, once.id::<ToolCallId>());
+    let aggregate = Aggregate::tool_run(tenant_id, tool_call_id);
+    let _place = app.place_to_wait()?;
+    // Before the append, so that not even the fastest end is missed.
+    let live = app.nats.live.subscribe(JobId(tool_call_id.0), Hear::Events).await;
+    let live = live.map_err(|error| Problem::unavailable(&error))?;
+    let is_under_way = once.replayed && app.nats.log.first(&aggregate).await?.is_some();
+    if !is_under_way {
+        let Wanted { agent_id, function_id, name, arguments } = wanted.await?;
+        let event_id: EventId = once.derived("tool_run.requested");
+        let arguments = Value::Object(arguments).to_string();
+        let arguments = app.keyring.seal(tenant_id, tenant_id.0, event_id, &arguments).await?;
+        let requested = ToolRunRequested { tool_call_id, agent_id, function_id, name, arguments };
+        let event = Event::new(event_id, once.at, SOURCE, aggregate, &caller.cause(), requested);
+        append::create(app, event, once.replayed).await?;
+    }
+    let deadline = Instant::now() + prefer.wait.unwrap_or(app.config.default_wait);
+    let ended = tokio::select! {
+        ended = wait(app, aggregate, live, is_under_way, deadline) => ended?,
+        () = app.nearly_drained() => {
+            return Err(Problem::new(Code::ShuttingDown, "the tool runs on; ask again with the same Idempotency-Key"));
+        }
+    };
+    match ended {
+        Some((event_id, completed)) => opened(app, tenant_id, event_id, &completed).await,
+        None => Err(Problem::new(
+            Code::ToolTimeout,
+            "the tool runs on; the same request with the same Idempotency-Key waits for it again",
+        )),
+    }
+}
+
+/// The run's end, heard live or found in the log; `None` when there is none by `deadline`.
+async fn wait(
+    app: &App,
+    aggregate: Aggregate,
+    live: LiveSubscription,
+    may_be_over: bool,
+    deadline: Instant,
+) -> Result<Option<(EventId, ToolRunCompleted)>, Problem> {
+    let mut live = Some(live);
+    let mut look_at = if may_be_over { Instant::now() } else { Instant::now() + LOOK_AGAIN };
+    loop {
+        tokio::select! {
+            heard = heard(&mut live) => match heard {
+                Some(LiveMessage::Happened(recorded)) => {
+                    if let Some(ended) = completion(*recorded) {
+                        return Ok(Some(ended));
+                    }
+                }
+                Some(LiveMessage::Delta(_)) => {}
+                // The connection was closed for good; the log is still looked at.
+                None => live = None,
+            },
+            () = sleep_until(look_at.min(deadline)) => {
+                let history = app.nats.log.read(&aggregate, 0).await?;
+                if let Some(ended) = history.into_iter().find_map(completion) {
+                    return Ok(Some(ended));
+                }
+                if Instant::now() >= deadline {
+                    return Ok(None);
+                }
+                look_at = Instant::now() + LOOK_AGAIN;
+            }
+        }
+    }
+}
+
+async fn heard(live: &mut Option<LiveSubscription>) -> Option<LiveMessage> {
+    match live {
+        Some(live) => live.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn completion(recorded: Recorded) -> Option<(EventId, ToolRunCompleted)> {
+    match recorded.event.payload {
+        Payload::ToolRunCompleted(completed) => Some((recorded.event.envelope.id, completed)),
+        _ => None,
+    }
+}
+
+async fn opened(
+    app: &App,
+    tenant_id: TenantId,
+    event_id: EventId,
+    completed: &ToolRunCompleted,
+) -> Result<(Ended, Option<u16>), Problem> {
+    let text = app.keyring.open(tenant_id, event_id, &completed.result).await?.unwrap_or_default();
+    let result: Value = serde_json::from_str(&text).map_err(|error| Problem::internal(&error))?;
+    let (result, error) = match completed.status {
+        ToolStatus::Ok => (result, None),
+        ToolStatus::Error => {
+            (Value::Null, Some(result["error"].as_str().unwrap_or("the tool failed").to_owned()))
+        }
+    };
+    let ended = Ended {
+        id: completed.tool_call_id,
+        status: completed.status.as_str(),
+        result,
+        error,
+        latency_ms: completed.latency_ms,
+    };
+    Ok((ended, completed.http_status))
+}
