@@ -67,10 +67,7 @@ mod tests {
     use super::*;
 
     fn prefer(value: &str) -> Prefer {
-        Prefer::of(&HeaderMap::from_iter([(
-            axum::http::HeaderName::from_static("prefer"),
-            value.parse().unwrap(),
-        )]))
+        Prefer::of(&HeaderMap::from_iter([(HeaderName::from_static("prefer"), value.parse().unwrap())]))
     }
 
     #[test]

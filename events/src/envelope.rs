@@ -6,9 +6,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{
-    AgentId, ApiKeyId, CorrelationId, EventId, Payload, PromptId, SessionId, TenantId, ToolCallId,
-};
+use crate::{AgentId, ApiKeyId, CorrelationId, EventId, Payload, PromptId, SessionId, TenantId, ToolCallId};
 
 /// One event: who, when and why around what.
 #[derive(Clone, Debug, PartialEq)]

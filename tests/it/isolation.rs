@@ -10,6 +10,7 @@ use tests::{Client, World};
 struct Used {
     agent: String,
     prompt: String,
+    function: String,
     key: String,
     session: String,
     job: String,
@@ -18,6 +19,7 @@ struct Used {
     marks: Vec<String>,
 }
 
+const TOOL: &str = "secret_lookup";
 const QUESTION: &str = "What is the status of invoice INV-TC-001?";
 
 async fn used(world: &World, client: &Client) -> Used {
@@ -26,16 +28,20 @@ async fn used(world: &World, client: &Client) -> Used {
         "variables": { "desk": "secret", "customer": "secret" }
     });
     let prompt = client.post("/api/system-prompts", prompt).await.text("id").to_owned();
-    let agent = client
-        .post(
-            "/api/agents",
-            json!({
-                "name": "Secret desk", "tools_enabled": ["invoice_lookup"], "system_prompt_id": prompt,
-                "prompt_variables": { "desk": "secret-desk" }
-            }),
-        )
-        .await;
+    let function = json!({
+        "name": TOOL, "description": "Secret", "webhook_url": "https://secret.example.com/",
+        "headers": { "X-Secret": "a secret that is long enough" }
+    });
+    let function = client.post("/api/custom-functions", function).await;
+    let agent = json!({
+        "name": "Secret desk", "tools_enabled": ["invoice_lookup", TOOL], "system_prompt_id": prompt,
+        "prompt_variables": { "desk": "secret-desk" }
+    });
+    let agent = client.post("/api/agents", agent).await;
     let agent = agent.text("id").to_owned();
+    let tool = json!({ "agent_id": agent, "arguments": { "invoice_id": "INV-TC-001" } });
+    let tool = client.post("/api/tools/invoice_lookup/run", tool).await;
+    assert_eq!(tool.text("status"), "ok", "{tool:?}");
     let key = client.post("/api/keys", json!({ "name": "Secret key", "role": "viewer" })).await;
     let opened = json!({ "agent_id": agent, "customer_id": "secret-customer", "prompt_variables": { "customer": "secret-value" } });
     let session = client.post("/api/sessions", opened).await.text("id").to_owned();
@@ -48,17 +54,30 @@ async fn used(world: &World, client: &Client) -> Used {
         world.tenant(0).id.to_string(),
         reply.text("message_id").to_owned(),
         key.text("id").to_owned(),
+        function.text("id").to_owned(),
+        tool.text("id").to_owned(),
     ]);
     marks.extend([agent.clone(), prompt.clone(), session.clone(), job.clone(), correlation.clone()]);
-    Used { agent, prompt, key: key.text("id").to_owned(), session, job, correlation, marks }
+    Used {
+        agent,
+        prompt,
+        function: function.text("id").to_owned(),
+        key: key.text("id").to_owned(),
+        session,
+        job,
+        correlation,
+        marks,
+    }
 }
 
 impl Used {
     /// An id that `route` has something for, of the kind it takes.
     fn id_for(&self, route: &Route) -> &str {
         let kinds = [
-            ("/api/agents/", &self.agent),
+            ("/api/agents/", self.agent.as_str()),
             ("/api/system-prompts/", &self.prompt),
+            ("/api/custom-functions/", &self.function),
+            ("/api/tools/", TOOL),
             ("/api/keys/", &self.key),
             ("/api/sessions/", &self.session),
             ("/api/jobs/", &self.job),
@@ -149,6 +168,7 @@ async fn no_list_and_no_report_shows_anything_of_another_tenant() {
     for (list, id) in [
         ("agents", &used.agent),
         ("system-prompts", &used.prompt),
+        ("custom-functions", &used.function),
         ("sessions", &used.session),
         ("jobs", &used.job),
         ("keys", &used.key),

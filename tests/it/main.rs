@@ -4,6 +4,7 @@
 mod appointments;
 mod bad_input;
 mod compose;
+mod custom_functions;
 mod dev;
 mod fairness;
 mod house;
@@ -19,5 +20,6 @@ mod real_vendors;
 mod roles;
 mod service;
 mod streaming;
+mod tool_runs;
 mod vendor_faults;
 mod walk;

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "test support: a broken set-up ends the test")]
 
 pub mod client;
+pub mod endpoint;
 pub mod openapi;
 pub mod process;
 pub mod raw;
@@ -13,6 +14,7 @@ pub mod truth;
 pub mod world;
 
 pub use client::Client;
+pub use endpoint::Endpoint;
 pub use process::Process;
 pub use world::World;
 

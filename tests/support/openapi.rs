@@ -48,6 +48,14 @@ impl Route {
             }
             "create_key" => json!({ "name": "Another", "role": "viewer" }),
             "create_session" => json!({ "agent_id": Uuid::now_v7(), "customer_id": "customer-9" }),
+            "create_function" | "replace_function" => {
+                // No two have one name.
+                let name = format!("another_{}", Uuid::now_v7().simple());
+                json!({ "name": name, "webhook_url": "https://example.com/hook" })
+            }
+            "patch_function" => json!({ "description": "changed" }),
+            "test_function" => json!({ "arguments": {} }),
+            "run_tool" => json!({ "agent_id": Uuid::now_v7(), "arguments": {} }),
             "post_message" => json!({ "content": "Hello" }),
             _ => {
                 assert!(

@@ -119,7 +119,13 @@ impl World {
 
     /// Runs `roles` in this process.
     pub async fn run(&self, roles: Roles) -> Client {
-        let system = self.connect().await;
+        self.run_with(roles, |_| {}).await
+    }
+
+    /// The same, with something changed in what they share.
+    pub async fn run_with(&self, roles: Roles, change: impl FnOnce(&mut System)) -> Client {
+        let mut system = self.connect().await;
+        change(&mut system);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let end = self.end.clone();

@@ -61,7 +61,7 @@ fn invoice_lookup() -> Tool {
         parameters: json!({
             "type": "object",
             "properties": {
-                "invoice_id": { "type": "string", "description": "The invoice's number, such as INV-TC-001" }
+                "invoice_id": { "type": "string", "description": "The invoice's number, such as INV-0042" }
             },
             "required": ["invoice_id"],
             "additionalProperties": false

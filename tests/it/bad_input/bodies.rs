@@ -6,6 +6,8 @@ use tests::raw;
 
 use super::{JSON, Patient, UNKNOWN, send};
 
+const HOOK: &str = "https://example.com/hook";
+
 #[tokio::test]
 async fn a_body_that_cannot_be_used_is_refused_with_the_field_it_fails_on() {
     let patient = Patient::new().await;
@@ -123,6 +125,56 @@ async fn a_body_that_cannot_be_used_is_refused_with_the_field_it_fails_on() {
             json!({ "name": "a", "content": "b", "variables": { "c d": "" } }),
             "variables.c d",
         ),
+        ("/api/custom-functions", json!([]), "$"),
+        ("/api/custom-functions", json!({ "webhook_url": HOOK }), "name"),
+        ("/api/custom-functions", json!({ "name": "a" }), "webhook_url"),
+        ("/api/custom-functions", json!({ "name": 7, "webhook_url": HOOK }), "name"),
+        ("/api/custom-functions", json!({ "name": "a b", "webhook_url": HOOK }), "name"),
+        ("/api/custom-functions", json!({ "name": "a__b", "webhook_url": HOOK }), "name"),
+        ("/api/custom-functions", json!({ "name": "invoice_lookup", "webhook_url": HOOK }), "name"),
+        ("/api/custom-functions", json!({ "name": long(65), "webhook_url": HOOK }), "name"),
+        ("/api/custom-functions", json!({ "name": "a", "webhook_url": 7 }), "webhook_url"),
+        ("/api/custom-functions", json!({ "name": "a", "webhook_url": "https://10.0.0.1/" }), "webhook_url"),
+        (
+            "/api/custom-functions",
+            json!({ "name": "a", "webhook_url": HOOK, "description": "a\0" }),
+            "description",
+        ),
+        ("/api/custom-functions", json!({ "name": "a", "webhook_url": HOOK, "method": "DELETE" }), "method"),
+        ("/api/custom-functions", json!({ "name": "a", "webhook_url": HOOK, "headers": [] }), "headers"),
+        (
+            "/api/custom-functions",
+            json!({ "name": "a", "webhook_url": HOOK, "headers": { "Host": "b" } }),
+            "headers.Host",
+        ),
+        (
+            "/api/custom-functions",
+            json!({ "name": "a", "webhook_url": HOOK, "headers": { "X-A": 7 } }),
+            "headers.X-A",
+        ),
+        (
+            "/api/custom-functions",
+            json!({ "name": "a", "webhook_url": HOOK, "parameters": [] }),
+            "parameters",
+        ),
+        (
+            "/api/custom-functions",
+            json!({ "name": "a", "webhook_url": HOOK, "parameters": { "type": "string" } }),
+            "parameters",
+        ),
+        (
+            "/api/custom-functions",
+            json!({ "name": "a", "webhook_url": HOOK, "parameters": { "type": "object", "$ref": "http://a/" } }),
+            "parameters",
+        ),
+        (
+            "/api/custom-functions",
+            json!({ "name": "a", "webhook_url": HOOK, "parameters": { "type": "object", "title": "\0" } }),
+            "parameters",
+        ),
+        ("/api/tools/invoice_lookup/run", json!({ "arguments": {} }), "agent_id"),
+        ("/api/tools/invoice_lookup/run", json!({ "agent_id": "*" }), "agent_id"),
+        ("/api/tools/invoice_lookup/run", json!({ "agent_id": agent, "arguments": [] }), "arguments"),
         ("/api/keys", json!({ "role": "viewer" }), "name"),
         ("/api/keys", json!({ "name": "k" }), "role"),
         ("/api/keys", json!({ "name": "k", "role": "king" }), "role"),
@@ -150,6 +202,13 @@ async fn a_body_that_cannot_be_used_is_refused_with_the_field_it_fails_on() {
         (Method::POST, messages.as_str(), json!({ "content": "Hello", "contnet": "Hello" }), "contnet"),
         (Method::POST, "/api/sessions", json!({ "agent_id": agent, "customer_id": "c", "user": 1 }), "user"),
         (Method::POST, "/api/agents", json!({ "name": "a", "nmae": "b" }), "nmae"),
+        (
+            Method::POST,
+            "/api/custom-functions",
+            json!({ "name": "a", "webhook_url": HOOK, "url": HOOK }),
+            "url",
+        ),
+        (Method::POST, "/api/tools/invoice_lookup/run", json!({ "agent_id": agent, "args": {} }), "args"),
         (Method::PUT, &agent_path, json!({ "name": "a", "id": UNKNOWN }), "id"),
         (Method::PATCH, &agent_path, json!({ "tools": [] }), "tools"),
         (
@@ -179,6 +238,8 @@ async fn a_body_that_cannot_be_used_is_refused_with_the_field_it_fails_on() {
     }
     assert_eq!(client.get("/api/agents").await.rows().len(), 3);
     assert_eq!(client.get("/api/system-prompts").await.rows().len(), 0);
+    assert_eq!(client.get("/api/custom-functions").await.rows().len(), 0);
+    assert_eq!(client.get("/api/tool-executions").await.rows().len(), 0);
     assert_eq!(client.get("/api/sessions").await.rows().len(), 1);
     patient.is_unharmed().await;
 }

@@ -112,7 +112,9 @@ async fn parameters_and_headers_that_make_no_sense_are_refused_or_replaced() {
         ] {
             let (code, field) = match path.as_str() {
                 // They have no pages.
-                "/api/analytics/top-agents" | "/api/models" if field == "after" => ("unknown_field", "after"),
+                "/api/analytics/top-agents" | "/api/models" | "/api/tools" if field == "after" => {
+                    ("unknown_field", "after")
+                }
                 _ => (code, field),
             };
             let answer = client.get(&format!("{path}?{query}")).await;

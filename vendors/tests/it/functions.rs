@@ -153,6 +153,29 @@ async fn a_request_that_was_never_sent_is_sent_again() {
     }
 }
 
+/// Knows nobody.
+struct Empty(AtomicUsize);
+
+impl Names for Empty {
+    fn addresses(&self, _name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async { Err(io::Error::other("no such name")) })
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_leads_nowhere_is_asked_for_again() {
+    let nobody = Arc::new(Empty(AtomicUsize::new(0)));
+    let names: Arc<dyn Names> = nobody.clone();
+    let functions = Functions::new(UrlPolicy::default(), &names, PATIENT, || DateTime::UNIX_EPOCH).unwrap();
+    let answer = functions.call(&call("https://nobody.example/", Method::Post, &Map::new())).await;
+    let told = Err("the function could not be reached".to_owned());
+    assert_eq!(
+        (answer, nobody.0.load(Ordering::SeqCst)),
+        (FunctionAnswer { http_status: None, result: told }, 3)
+    );
+}
+
 #[tokio::test]
 async fn the_wished_wait_is_kept_or_the_call_is_given_up() {
     let busy = |wish: &'static str| {

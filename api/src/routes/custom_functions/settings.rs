@@ -43,7 +43,8 @@ pub(super) struct FunctionPatch {
     #[serde(deserialize_with = "sent")]
     #[schema(value_type = Option<Object>)]
     parameters: Sent<Map<String, Value>>,
-    /// `https://`, and no private, local or reserved address. Redirects are not followed.
+    /// `https://`, and no private, local or reserved address. Redirects are not followed. It
+    /// is answered whole: secrets belong into `headers`.
     #[serde(deserialize_with = "sent")]
     #[schema(value_type = Option<String>, max_length = 2048)]
     webhook_url: Sent<String>,
