@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::calls::arguments_object;
 use super::sse::{Events, ServerSentEvents, read};
 use super::wire::{Answer, Path, Piece, StreamDecoder, Wire, bearer, json};
 use super::{ChatMessage, ChatRequest, ToolCall, Usage};
@@ -98,7 +99,11 @@ impl<'a> From<&'a ChatMessage> for Turn<'a> {
                 text: content,
                 calls: tool_calls
                     .iter()
-                    .map(|call| CallOut { id: &call.id, tool: &call.name, input: &call.arguments })
+                    .map(|call| CallOut {
+                        id: &call.id,
+                        tool: &call.name,
+                        input: arguments_object(&call.arguments),
+                    })
                     .collect(),
             },
             ChatMessage::ToolResult { call_id, name, content, is_error } => {
@@ -112,7 +117,7 @@ impl<'a> From<&'a ChatMessage> for Turn<'a> {
 struct CallOut<'a> {
     id: &'a str,
     tool: &'a str,
-    input: &'a Value,
+    input: Cow<'a, Value>,
 }
 
 #[derive(Serialize)]

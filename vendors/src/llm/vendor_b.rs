@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::calls::CALLS_PER_REPLY;
+use super::calls::{CALLS_PER_REPLY, arguments_object, parse_arguments};
 use super::wire::{Answer, Path, Piece, StreamDecoder, Wire, bad_json, json, secret_header};
 use super::{ChatMessage, ChatRequest, ToolCall, Usage};
 use crate::http::VendorError;
@@ -53,7 +53,7 @@ impl Wire for VendorB {
                     answer.tool_calls.push(ToolCall {
                         id: call_id,
                         name: function_name,
-                        arguments: arguments(&arguments_json)?,
+                        arguments: parse_arguments(&arguments_json),
                         signature: None,
                     })
                 }
@@ -118,7 +118,7 @@ fn entry(message: &ChatMessage) -> Entry<'_> {
             let calls = tool_calls.iter().map(|call| PartOut::FunctionCall {
                 call_id: &call.id,
                 function_name: &call.name,
-                arguments_json: call.arguments.to_string(),
+                arguments_json: arguments_object(&call.arguments).to_string(),
             });
             Entry { speaker: "bot", content: text.into_iter().chain(calls).collect() }
         }
@@ -168,11 +168,6 @@ impl From<Metering> for Usage {
     fn from(metering: Metering) -> Self {
         Self { tokens_in: metering.prompt_tokens, tokens_out: metering.completion_tokens, estimated: false }
     }
-}
-
-fn arguments(json: &str) -> Result<Value, VendorError> {
-    serde_json::from_str(json)
-        .map_err(|_| VendorError::garbage("a function call whose arguments are no JSON"))
 }
 
 /// Gathers the parts of function calls by their position; the arguments are parsed when the reply ends.
@@ -235,7 +230,7 @@ impl StreamDecoder for Lines {
             }
             Line::Final { metering } => {
                 for call in self.calls.drain(..) {
-                    let arguments = arguments(&call.arguments_json)?;
+                    let arguments = parse_arguments(&call.arguments_json);
                     let (id, name) = (call.id, call.name);
                     answer.tool_calls.push(ToolCall { id, name, arguments, signature: None });
                 }

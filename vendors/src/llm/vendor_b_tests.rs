@@ -85,7 +85,24 @@ fn what_does_not_fit_is_garbage_and_a_failure_line_is_the_vendors() {
     let code = |lines: &[&str]| run(lines).1.unwrap_err().code.as_str();
     assert_eq!(code(&["<html>"]), "garbage");
     assert_eq!(code(&[r#"{"chunk":{"functionCallDelta":{"position":5}}}"#]), "garbage");
-    let broken = r#"{"chunk":{"functionCallDelta":{"position":0,"callId":"c","functionName":"t","argumentsPart":"{"}}}"#;
-    assert_eq!(code(&[broken, FINAL]), "garbage");
     assert_eq!(code(&[r#"{"failure":{"reason":"overloaded"}}"#]), "stream_error");
+}
+
+#[test]
+fn arguments_that_are_no_json_stay_text_and_are_shown_as_an_object() {
+    let broken = r#"{"chunk":{"functionCallDelta":{"position":0,"callId":"c","functionName":"t","argumentsPart":"{"}}}"#;
+    let (streamed, pieces) = run(&[broken, FINAL]);
+    assert_eq!((pieces.unwrap().last(), &streamed.tool_calls[0].arguments), (Some(&Piece::End), &json!("{")));
+    let whole = json!({
+        "result": {"message": {"content": [
+            {"kind": "functionCall", "callId": "c", "functionName": "t", "argumentsJson": "{"},
+        ]}},
+        "metering": {"promptTokens": 3, "completionTokens": 1},
+    });
+    let answer = VendorB.decode(whole.to_string().as_bytes()).unwrap();
+    assert_eq!(answer.tool_calls, streamed.tool_calls);
+
+    let said = ChatMessage::Assistant { content: String::new(), tool_calls: answer.tool_calls };
+    let PartOut::FunctionCall { arguments_json, .. } = &entry(&said).content[0] else { panic!("no call") };
+    assert_eq!(arguments_json, r#"{"malformed":"{"}"#);
 }
