@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Simulator;
@@ -16,6 +16,8 @@ use super::vendor_name::VendorName;
 const MAX_LATENCY_MS: u64 = 600_000;
 const MAX_RETRY_AFTER_SECONDS: u64 = 86_400;
 const MAX_ANSWERS_BEFORE: u64 = 1_000_000;
+/// Of one vendor, with a control of their own.
+const MAX_KEYS: usize = 64;
 
 /// A vendor's behaviour. `PUT` takes any of these fields and keeps the others, as in
 /// `{"failure_rate": 1, "status": 429, "retry_after": 7}` or `{"mode": "stall_midway"}`.
@@ -190,6 +192,7 @@ pub(super) enum ControlError {
     UnknownVendor(String),
     NoObject,
     Invalid(Vec<FieldError>),
+    TooManyKeys,
     BadQuery { field: &'static str, message: &'static str },
 }
 
@@ -214,6 +217,12 @@ impl IntoResponse for ControlError {
                 "nothing was changed".to_owned(),
                 json!(errors),
             ),
+            Self::TooManyKeys => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "too_many_keys",
+                format!("at most {MAX_KEYS} keys of a vendor have a control of their own"),
+                json!([]),
+            ),
             Self::BadQuery { field, message } => {
                 let errors = json!([{"field": field, "message": message}]);
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", format!("{field} {message}"), errors)
@@ -227,35 +236,61 @@ pub(super) fn vendor(name: String) -> Result<VendorName, ControlError> {
     VendorName::parse(&name).ok_or(ControlError::UnknownVendor(name))
 }
 
+#[derive(Deserialize)]
+pub(super) struct Of {
+    /// Only requests with this API key are meant. Without a control of its own it has the vendor's.
+    key: Option<String>,
+}
+
 pub(super) async fn show(
     State(simulator): State<Arc<Simulator>>,
     Path(name): Path<String>,
+    Query(of): Query<Of>,
 ) -> Result<Json<Control>, ControlError> {
     let vendor = vendor(name)?;
-    Ok(Json(simulator.state().vendors[vendor].control))
+    Ok(Json(*simulator.state().vendors[vendor].control_of(of.key.as_deref())))
 }
 
 pub(super) async fn merge(
     State(simulator): State<Arc<Simulator>>,
     Path(name): Path<String>,
+    Query(of): Query<Of>,
     body: Bytes,
 ) -> Result<Json<Control>, ControlError> {
     let vendor = vendor(name)?;
     let changes: Map<String, Value> = serde_json::from_slice(&body).map_err(|_| ControlError::NoObject)?;
     let mut state = simulator.state();
-    let control = &mut state.vendors[vendor].control;
-    *control = control.merged(&changes).map_err(ControlError::Invalid)?;
-    Ok(Json(*control))
+    let state = &mut state.vendors[vendor];
+    let control = state.control_of(of.key.as_deref()).merged(&changes).map_err(ControlError::Invalid)?;
+    match of.key {
+        None => state.control = control,
+        Some(key) if state.by_key.len() < MAX_KEYS || state.by_key.contains_key(&key) => {
+            state.by_key.insert(key, control);
+        }
+        Some(_) => return Err(ControlError::TooManyKeys),
+    }
+    Ok(Json(control))
 }
 
 pub(super) async fn reset(
     State(simulator): State<Arc<Simulator>>,
     Path(name): Path<String>,
+    Query(of): Query<Of>,
 ) -> Result<Json<Control>, ControlError> {
     let vendor = vendor(name)?;
-    let control = simulator.config.initial_control(vendor);
-    simulator.state().vendors[vendor].control = control;
-    Ok(Json(control))
+    let initial = simulator.config.initial_control(vendor);
+    let mut state = simulator.state();
+    let state = &mut state.vendors[vendor];
+    match of.key {
+        None => {
+            state.control = initial;
+            state.by_key.clear();
+        }
+        Some(key) => {
+            state.by_key.remove(&key);
+        }
+    }
+    Ok(Json(state.control))
 }
 
 #[cfg(test)]

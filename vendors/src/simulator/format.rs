@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::header::{self, AsHeaderName};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -20,8 +21,8 @@ pub(super) trait Format: Sized + Send + 'static {
     /// Whether a failure names the time to wait in its headers; else [`error`](Self::error) does.
     const RETRY_AFTER_HEADER: bool = true;
 
-    /// Whether the request carries a key; any key will do.
-    fn has_key(received: &Received<'_>) -> bool;
+    /// The key that the request carries; any will do.
+    fn key<'a>(received: &'a Received<'_>) -> Option<&'a str>;
 
     fn has_model(name: &str) -> bool;
 
@@ -58,14 +59,14 @@ pub(super) struct Received<'a> {
 }
 
 impl Received<'_> {
-    pub(super) fn has_header(&self, name: &str) -> bool {
-        self.headers.get(name).is_some_and(|value| !value.as_bytes().trim_ascii().is_empty())
+    /// A header that says something.
+    pub(super) fn header(&self, name: impl AsHeaderName) -> Option<&str> {
+        let value = self.headers.get(name)?.to_str().ok()?.trim();
+        (!value.is_empty()).then_some(value)
     }
 
-    pub(super) fn bearer(&self) -> bool {
-        let value = self.headers.get(header::AUTHORIZATION);
-        let key = value.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        key.is_some_and(|key| !key.trim_ascii().is_empty())
+    pub(super) fn bearer(&self) -> Option<&str> {
+        self.header(header::AUTHORIZATION)?.strip_prefix("Bearer ")
     }
 }
 

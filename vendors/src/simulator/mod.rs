@@ -9,7 +9,7 @@
 //! | `POST /anthropic/v1/messages` | messages, see [`anthropic`] |
 //! | `POST /google/{v1,v1beta}/models/{model}:generateContent`, `:streamGenerateContent` | Gemini, see [`google`] |
 //! | `GET …/models` of each of these | the models that the vendor is glad to name |
-//! | `GET`, `PUT`, `DELETE /_control/{vendor}` | show, merge into, reset how a vendor behaves, see [`Control`] |
+//! | `GET`, `PUT`, `DELETE /_control/{vendor}` | show, merge into, reset how a vendor behaves, see [`Control`]; with `?key=…` to the requests with this API key alone |
 //! | `GET`, `DELETE /_log/{vendor}` | every request that was received, oldest first (`?after=<index>`, `?bodies=false`); clear |
 //!
 //! `{vendor}` is `vendor_a`, `vendor_b`, `openai`, `groq`, `deepseek`, `anthropic` or `google`; the last five do not
@@ -46,6 +46,7 @@ mod vendor_name;
 pub use control::{Control, Mode};
 pub use tokens::count_tokens;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
@@ -145,14 +146,23 @@ struct State {
 
 struct VendorState {
     control: Control,
+    /// Of the keys that have one of their own.
+    by_key: HashMap<String, Control>,
     failures: Xoshiro256PlusPlus,
     requests: u64,
+}
+
+impl VendorState {
+    fn control_of(&mut self, key: Option<&str>) -> &mut Control {
+        key.and_then(|key| self.by_key.get_mut(key)).unwrap_or(&mut self.control)
+    }
 }
 
 impl Simulator {
     fn new(config: SimulatorConfig, shutdown: CancellationToken) -> Self {
         let vendors = PerVendor::new(|vendor| VendorState {
             control: config.initial_control(vendor),
+            by_key: HashMap::new(),
             failures: config.seed.map_or_else(rand::make_rng, |seed| {
                 // Every vendor draws lots of its own.
                 Xoshiro256PlusPlus::seed_from_u64(seed.wrapping_add(0xA + vendor as u64))

@@ -74,7 +74,7 @@ pub(super) async fn serve<F: Format>(
 }
 
 fn examine<'a, F: Format>(received: &Received<'a>) -> Result<(F, Asked<'a>), Refusal> {
-    if !F::has_key(received) {
+    if F::key(received).is_none() {
         return Err(Refusal::new(F::KEYLESS, "no key was sent"));
     }
     let (format, asked) = F::read(received)?;
@@ -107,7 +107,7 @@ fn decide<'a, F: Format>(
     let mut state = simulator.state();
     let vendor = &mut state.vendors[F::VENDOR];
     vendor.requests += 1;
-    let (control, index) = (vendor.control.next(), vendor.requests);
+    let (control, index) = (vendor.control_of(F::key(received)).next(), vendor.requests);
     // Drawn for every request, so that a change of the control does not shift the lots of later ones.
     let lot: f64 = vendor.failures.random();
     let verdict = match asked {
@@ -172,7 +172,7 @@ fn refuse<F: Format>(status: StatusCode, message: &str, retry_after: Option<u64>
 
 /// Answers at any time, whatever the control says: only the model is simulated to fail.
 pub(super) async fn models<F: Catalogue>(uri: Uri, headers: HeaderMap) -> Response {
-    if F::has_key(&Received { uri: &uri, headers: &headers, body: &[] }) {
+    if F::key(&Received { uri: &uri, headers: &headers, body: &[] }).is_some() {
         Json(F::models()).into_response()
     } else {
         refuse::<F>(F::KEYLESS, "no key was sent", None)

@@ -39,7 +39,7 @@ impl format::Format for Format {
         name.starts_with("vendor-a")
     }
 
-    fn has_key(received: &Received<'_>) -> bool {
+    fn key<'a>(received: &'a Received<'_>) -> Option<&'a str> {
         received.bearer()
     }
 

@@ -48,8 +48,8 @@ impl format::Format for Format {
         name.starts_with("vendor-b")
     }
 
-    fn has_key(received: &Received<'_>) -> bool {
-        received.has_header("x-api-token")
+    fn key<'a>(received: &'a Received<'_>) -> Option<&'a str> {
+        received.header("x-api-token")
     }
 
     fn read<'a>(received: &Received<'a>) -> Result<(Self, Asked<'a>), Refusal> {

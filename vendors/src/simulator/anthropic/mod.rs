@@ -44,8 +44,8 @@ struct Format;
 impl format::Format for Format {
     const VENDOR: VendorName = VendorName::Anthropic;
 
-    fn has_key(received: &Received<'_>) -> bool {
-        received.has_header("x-api-key") || received.bearer()
+    fn key<'a>(received: &'a Received<'_>) -> Option<&'a str> {
+        received.header("x-api-key").or_else(|| received.bearer())
     }
 
     fn has_model(name: &str) -> bool {
@@ -53,7 +53,7 @@ impl format::Format for Format {
     }
 
     fn read<'a>(received: &Received<'a>) -> Result<(Self, Asked<'a>), Refusal> {
-        if !received.has_header("anthropic-version") {
+        if received.header("anthropic-version").is_none() {
             return Err(Refusal::bad("anthropic-version: header is required"));
         }
         Ok((Self, request::read(received.body)?))

@@ -53,8 +53,9 @@ impl format::Format for Format {
     const KEYLESS: StatusCode = StatusCode::FORBIDDEN;
     const RETRY_AFTER_HEADER: bool = false;
 
-    fn has_key(received: &Received<'_>) -> bool {
-        received.has_header("x-goog-api-key") || query(received, "key").is_some_and(|key| !key.is_empty())
+    fn key<'a>(received: &'a Received<'_>) -> Option<&'a str> {
+        let in_query = || query(received, "key").filter(|key| !key.is_empty());
+        received.header("x-goog-api-key").or_else(in_query)
     }
 
     fn has_model(name: &str) -> bool {

@@ -119,7 +119,7 @@ struct Format<D> {
 impl<D: Dialect> format::Format for Format<D> {
     const VENDOR: VendorName = D::VENDOR;
 
-    fn has_key(received: &Received<'_>) -> bool {
+    fn key<'a>(received: &'a Received<'_>) -> Option<&'a str> {
         received.bearer()
     }
 
