@@ -328,11 +328,13 @@ async fn cell(client: &Client, provider: &str, session: &str, fault: &Fault) -> 
 #[tokio::test]
 async fn arguments_that_are_not_json_are_told_to_the_model() {
     let (world, client) = World::start_with(&KEYED).await;
-    for (provider, model) in VENDORS {
+    let own = [("vendor_a", "vendor-a-1"), ("vendor_b", "vendor-b-1")];
+    for (provider, model) in VENDORS.into_iter().chain(own) {
         world.control(provider, json!({ "mode": "bad_arguments" })).await;
         let session = session_with(&client, model, json!({})).await;
         let answer = client.say(&session, QUESTION).await;
         assert_eq!(answer.status, 200, "{provider}: {answer:?}");
+        assert_eq!(answer.text("provider"), provider);
         let runs = client.get(&format!("/api/tool-executions?session_id={session}")).await;
         assert!(!runs.rows().is_empty(), "{provider}");
         for run in runs.rows() {
