@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use domain::context::ModelWindow;
 use domain::{Price, PriceBook, Windows};
 use rust_decimal::Decimal;
-use secrecy::SecretString;
 use vendors::llm::{LlmWire, VENDOR_A, VENDOR_B};
 
 use crate::price_list;
-use crate::settings::{Reader, price, some_text, url_of};
+use crate::settings::{Reader, price, some_text};
+use crate::vendor_endpoints::{BaseUrl, Endpoint, api_keys, base_urls, pair};
 
 /// A vendor that a key of its own switches on.
 struct Known {
     provider: &'static str,
     wire: LlmWire,
-    /// Variables: the key, the address, the model when an agent names none.
+    /// Variables: the keys, the addresses, the model when an agent names none.
     key: &'static str,
     base_url: &'static str,
     default_model: &'static str,
@@ -126,31 +126,13 @@ pub struct LanguageModels {
 pub struct Vendor {
     pub provider: &'static str,
     pub wire: LlmWire,
-    pub base_url: BaseUrl,
-    pub api_key: SecretString,
+    /// At least one.
+    pub endpoints: Vec<Endpoint>,
     default_model: Option<String>,
     /// The variable that sets it, if there is one.
     default_model_variable: Option<&'static str>,
     model_prefixes: &'static [&'static str],
     takes_any_model: bool,
-}
-
-/// Where a vendor is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BaseUrl {
-    Url(String),
-    /// At this path of the simulated servers, wherever those are.
-    Simulated(&'static str),
-}
-
-impl BaseUrl {
-    /// The address, with the simulated servers at `simulator`.
-    pub fn with(&self, simulator: &str) -> String {
-        match self {
-            Self::Url(url) => url.clone(),
-            Self::Simulated(path) => format!("{simulator}{path}"),
-        }
-    }
 }
 
 /// A vendor whose variable is not set.
@@ -160,16 +142,6 @@ struct AbsentVendor {
     /// What would switch it on.
     variable: &'static str,
     model_prefixes: &'static [&'static str],
-}
-
-/// Reads an address, or the word `simulated`.
-fn base_url(simulated_path: &'static str) -> impl Fn(&str) -> Result<BaseUrl, String> {
-    move |text| match text {
-        "simulated" => Ok(BaseUrl::Simulated(simulated_path)),
-        url => url_of(&["http", "https"])(url)
-            .map(BaseUrl::Url)
-            .map_err(|mistake| format!("{mistake}, or be simulated")),
-    }
 }
 
 impl LanguageModels {
@@ -200,7 +172,8 @@ impl LanguageModels {
 
     /// Whether any of them is simulated.
     pub fn need_a_simulator(&self) -> bool {
-        self.vendors.iter().any(|vendor| matches!(vendor.base_url, BaseUrl::Simulated(_)))
+        let mut endpoints = self.vendors.iter().flat_map(|vendor| &vendor.endpoints);
+        endpoints.any(|endpoint| matches!(endpoint.base_url, BaseUrl::Simulated(_)))
     }
 
     /// The price book these settings stand for. Its version names the prices, so that a changed setting is a new one.
@@ -305,11 +278,13 @@ impl Vendor {
         model_prefixes: &'static [&'static str],
     ) -> Self {
         let variable = format!("{}_BASE_URL", provider.to_ascii_uppercase());
+        let at_home = vec![BaseUrl::Simulated(simulated_path)];
+        let urls = reader.or(&variable, at_home, base_urls(simulated_path));
+        let endpoint = |base_url| Endpoint { base_url, api_key: "simulated".into() };
         Self {
             provider,
             wire,
-            base_url: reader.or(&variable, BaseUrl::Simulated(simulated_path), base_url(simulated_path)),
-            api_key: "simulated".into(),
+            endpoints: urls.into_iter().map(endpoint).collect(),
             default_model: model_prefixes.first().map(|prefix| format!("{prefix}1")),
             default_model_variable: None,
             model_prefixes,
@@ -319,19 +294,18 @@ impl Vendor {
 
     /// `None`: what switches it on is not set.
     fn keyed(reader: &mut Reader<'_>, known: &Known) -> Option<Self> {
-        let api_key = reader.optional(known.key, some_text);
-        let told = reader.optional(known.base_url, base_url(known.simulated_path));
+        let keys = reader.optional(known.key, api_keys);
+        let told = reader.optional(known.base_url, base_urls(known.simulated_path));
         let default_model = reader.optional(known.default_model, some_text);
-        let (api_key, base_url) = match known.usual_base_url {
-            Some(usual) => (api_key?, told.unwrap_or_else(|| BaseUrl::Url(usual.to_owned()))),
+        let (keys, urls) = match known.usual_base_url {
+            Some(usual) => (keys?, told.unwrap_or_else(|| vec![BaseUrl::Url(usual.to_owned())])),
             // A server of one's own may want no key.
-            None => (api_key.unwrap_or_else(|| "none".to_owned()), told?),
+            None => (keys.unwrap_or_else(|| vec!["none".into()]), told?),
         };
         Some(Self {
             provider: known.provider,
             wire: known.wire,
-            base_url,
-            api_key: api_key.into(),
+            endpoints: pair(reader, (known.key, keys), (known.base_url, urls)),
             default_model,
             default_model_variable: Some(known.default_model),
             model_prefixes: known.model_prefixes,

@@ -18,6 +18,7 @@ pub mod services;
 pub mod settings;
 pub mod source;
 pub mod system;
+pub mod vendor_endpoints;
 
 /// A fifth of the time of a busy process went into the system's allocator; this one takes a third of that.
 #[global_allocator]

@@ -249,6 +249,7 @@ impl DemoTenant {
                 transfer_numbers: vec![],
                 system_prompt_id: None,
                 prompt_variables: Default::default(),
+                hedge_after_ms: None,
             };
             (AgentId::new(), settings)
         };

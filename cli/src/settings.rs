@@ -149,6 +149,11 @@ impl Reader<'_> {
         self.optional(name, parse).unwrap_or(default)
     }
 
+    /// Notes what is wrong beyond one value; it has to name the variables.
+    pub(crate) fn mistake(&mut self, mistake: String) {
+        self.mistakes.push(mistake);
+    }
+
     fn required(&mut self, name: &str, parse: impl Fn(&str) -> Result<String, String>) -> String {
         if (self.lookup)(name).is_none() {
             self.mistakes.push(format!("{name} is not set"));
@@ -294,7 +299,10 @@ mod tests {
             _ => good(name),
         };
         let models = Settings::read(&lookup)?.vendors.language_models;
-        let address = |vendor: &Vendor| (vendor.provider, vendor.base_url.with("http://sim"));
+        let address = |vendor: &Vendor| {
+            let [endpoint] = &vendor.endpoints[..] else { return (vendor.provider, String::new()) };
+            (vendor.provider, endpoint.base_url.with("http://sim"))
+        };
         let expected = [
             ("vendor_a", "http://sim/vendor_a"),
             ("vendor_b", "http://sim/vendor_b"),

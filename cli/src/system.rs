@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vendors::functions::{self, Functions};
 use vendors::http::guard::{Names, SystemNames};
-use vendors::llm::{LlmConfig, LlmVendorConfig, LlmVendors};
+use vendors::llm::{LlmConfig, LlmEndpoint, LlmVendorConfig, LlmVendors};
 use vendors::resilience::Backoff;
 use vendors::simulator::{self, SimulatorConfig};
 use workers::{Outside, Workers};
@@ -25,6 +25,7 @@ use workers::{Outside, Workers};
 use crate::serve;
 use crate::settings::Settings;
 use crate::source::LogSource;
+use crate::vendor_endpoints::Endpoint;
 
 /// A part of the system that can run in a process of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -214,11 +215,14 @@ impl System {
         let models = &settings.language_models;
         let simulator =
             if models.need_a_simulator() { self.simulator(tracker, end).await? } else { String::new() };
+        let endpoint = |endpoint: &Endpoint| LlmEndpoint {
+            base_url: endpoint.base_url.with(&simulator),
+            api_key: endpoint.api_key.clone(),
+        };
         let vendors = models.vendors.iter().map(|vendor| LlmVendorConfig {
             provider: vendor.provider.to_owned(),
             wire: vendor.wire,
-            base_url: vendor.base_url.with(&simulator),
-            api_key: vendor.api_key.clone(),
+            endpoints: vendor.endpoints.iter().map(endpoint).collect(),
         });
         let llm = LlmConfig {
             vendors: vendors.collect(),

@@ -41,6 +41,10 @@ pub struct AgentSettings {
     /// Values for variables of that prompt, in the place of its defaults.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub prompt_variables: BTreeMap<String, String>,
+    /// When a vendor has begun no answer after so many milliseconds (100 to 30,000), a second request starts beside the
+    /// first; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge_after_ms: Option<u32>,
 }
 
 /// An agent's calendar as its tenant wrote it; `domain::calendar` says what it means.

@@ -66,6 +66,7 @@ fn settings() -> AgentSettings {
         transfer_numbers: vec![],
         system_prompt_id: None,
         prompt_variables: Default::default(),
+        hedge_after_ms: None,
     }
 }
 
@@ -196,6 +197,7 @@ pub fn payloads() -> Vec<Payload> {
             latency_ms: 212,
             first_token_ms: Some(90),
             metered: metered(),
+            endpoint: None,
         }
         .into(),
         ToolRequested {

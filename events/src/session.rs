@@ -132,6 +132,9 @@ pub struct VendorAttempted {
     pub latency_ms: u64,
     pub first_token_ms: Option<u64>,
     pub metered: Metered,
+    /// Which of the vendor's configured endpoints (a key at an address) was asked, from 1; `None` where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<u32>,
 }
 
 /// The model asked for a tool.

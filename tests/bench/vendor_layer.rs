@@ -11,8 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vendors::llm::{
-    AttemptObserver, AttemptReport, ChatMessage, ChatRequest, DeltaSink, LlmConfig, LlmVendorConfig,
-    LlmVendors, LlmWire, Target,
+    AttemptObserver, AttemptReport, CallOptions, ChatMessage, ChatRequest, DeltaSink, LlmConfig, LlmEndpoint,
+    LlmVendorConfig, LlmVendors, LlmWire, Target,
 };
 
 use crate::now;
@@ -47,8 +47,7 @@ pub async fn run() -> Result<VendorLayer> {
     config.vendors.push(LlmVendorConfig {
         provider: PROVIDER.to_owned(),
         wire: LlmWire::OpenAi,
-        base_url: format!("http://{address}"),
-        api_key: "bench".into(),
+        endpoints: vec![LlmEndpoint { base_url: format!("http://{address}"), api_key: "bench".into() }],
     });
     let vendors = LlmVendors::new(config, now)?;
 
@@ -83,7 +82,8 @@ async fn listen<E: Into<anyhow::Error>>(
     let (sink, mut deltas) = DeltaSink::channel(64);
     let cancel = CancellationToken::new();
     let complete = async {
-        let completed = vendors.complete(&chain, &request, Some(&sink), 1, &mut Deaf, &cancel).await;
+        let completed =
+            vendors.complete(&chain, &request, Some(&sink), CallOptions::default(), &mut Deaf, &cancel).await;
         drop(sink);
         completed.map_err(|failed| anyhow!(failed.detail))
     };

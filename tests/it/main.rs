@@ -6,6 +6,7 @@ mod bad_input;
 mod compose;
 mod custom_functions;
 mod dev;
+mod endpoints;
 mod fairness;
 mod house;
 mod idempotency;

@@ -109,7 +109,7 @@ async fn metrics_are_prometheus_text_with_our_counters() {
         "vocalbridge_http_requests_total{method=\"POST\",route=\"/api/sessions/{id}/messages\",status=\"200\"} 1",
         "vocalbridge_http_requests_total{method=\"GET\",route=\"unmatched\",status=\"404\"} 1",
         "# TYPE vocalbridge_http_request_duration_seconds ",
-        "vocalbridge_vendor_attempts_total{vendor=\"vendor_a\",outcome=\"succeeded\"} 1",
+        "vocalbridge_vendor_attempts_total{vendor=\"vendor_a\",endpoint=\"1\",outcome=\"succeeded\"} 1",
         "# TYPE vocalbridge_vendor_attempt_duration_seconds ",
         "# TYPE vocalbridge_worker_deliveries_total counter",
         "# TYPE vocalbridge_projection_lag_events gauge",

@@ -101,6 +101,8 @@ struct ProviderCallAnswer {
     correlation_id: String,
     provider: String,
     model: String,
+    /// Which of the vendor's keys and addresses was asked, from 1; `null` where it has one.
+    endpoint: Option<u32>,
     /// 1-based over the whole message: retries, fallbacks and tool rounds count on.
     attempt: u64,
     /// `succeeded`, `failed`, `timed_out` or `cancelled`.
@@ -133,6 +135,7 @@ impl From<ProviderCall> for ProviderCallAnswer {
             correlation_id: call.correlation_id,
             provider: call.provider,
             model: call.model,
+            endpoint: call.endpoint,
             attempt: call.number,
             status: call.outcome.as_str(),
             error_code: call.error_code,

@@ -80,6 +80,7 @@ impl Story {
             transfer_numbers: vec![],
             system_prompt_id: None,
             prompt_variables: Default::default(),
+            hedge_after_ms: None,
         }
     }
 
@@ -311,6 +312,7 @@ impl Story {
             latency_ms: 212,
             first_token_ms: Some(90),
             metered: Self::metered(),
+            endpoint: (outcome != AttemptOutcome::Succeeded).then_some(2),
         };
         self.event(Aggregate::session_facts(self.tenant_id, chat.session_id), chat.correlation, attempted)
     }

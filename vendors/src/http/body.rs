@@ -39,15 +39,16 @@ impl Body {
         Ok(chunk)
     }
 
-    /// The whole body. A body that came in one piece is not copied.
+    /// The whole body; `begun` is called with its first piece. A body that came in one piece is not copied.
     ///
     /// # Errors
     /// As for [`Body::chunk`]; a body that announces its excess is not read at all.
-    pub(crate) async fn whole(mut self) -> Result<Bytes, VendorError> {
+    pub(crate) async fn whole(mut self, begun: impl FnOnce()) -> Result<Bytes, VendorError> {
         if self.response.content_length().is_some_and(|length| length > self.limit_bytes as u64) {
             return Err(VendorError::too_large(self.limit_bytes));
         }
         let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
+        begun();
         let Some(second) = self.chunk().await? else { return Ok(first) };
         let mut whole = Vec::with_capacity(2 * (first.len() + second.len()));
         whole.extend_from_slice(&first);

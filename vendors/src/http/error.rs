@@ -118,7 +118,7 @@ impl VendorError {
         let class = match number {
             _ if permanent => Class::Fatal,
             408 | 425 | 429 => Class::Retry { after: retry_after },
-            401 | 403 => Class::Fatal,
+            401..=403 => Class::Fatal,
             // A redirect is never followed, so the address is wrong.
             300..=399 => Class::Fatal,
             400..=499 => Class::Reject,
@@ -227,10 +227,10 @@ mod tests {
         for status in [408, 425, 429, 500, 501, 502, 503, 504, 529, 599] {
             assert_eq!(class_of(status), Class::Retry { after: None }, "{status}");
         }
-        for status in [400, 402, 404, 405, 409, 410, 413, 415, 422, 451] {
+        for status in [400, 404, 405, 409, 410, 413, 415, 422, 451] {
             assert_eq!(class_of(status), Class::Reject, "{status}");
         }
-        for status in [301, 307, 401, 403] {
+        for status in [301, 307, 401, 402, 403] {
             assert_eq!(class_of(status), Class::Fatal, "{status}");
         }
     }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::calls::identify;
+use super::floor::Floor;
 use super::wire::{Answer, Path, Piece, StreamDecoder, Wire};
 use super::{ChatRequest, DeltaSink};
 use crate::http::{Body, LineSplitter, VendorError, parse_retry_after};
@@ -77,6 +78,7 @@ pub(super) struct Attempt<'a> {
     pub(super) model: &'a str,
     pub(super) request: &'a ChatRequest,
     pub(super) deltas: Option<&'a DeltaSink>,
+    pub(super) floor: &'a Floor,
     pub(super) max_answer_bytes: usize,
     pub(super) first_token_timeout: Duration,
     pub(super) stall_timeout: Duration,
@@ -107,7 +109,8 @@ impl Attempt<'_> {
         match self.deltas {
             None => {
                 let body = self.answer(http, request, progress).await?;
-                progress.answer = self.vendor.wire.decode(&body.whole().await?)?;
+                let whole = body.whole(|| self.floor.begin()).await?;
+                progress.answer = self.vendor.wire.decode(&whole)?;
             }
             Some(deltas) => {
                 let patience = Patience::new(self);
@@ -117,7 +120,13 @@ impl Attempt<'_> {
         }
         progress.whole = true;
         identify(&mut progress.answer.tool_calls, self.number);
-        progress.answer.check()
+        progress.answer.check()?;
+        self.take_the_floor()
+    }
+
+    /// Two attempts may be under way; only one of them may be heard.
+    fn take_the_floor(&self) -> Result<(), VendorError> {
+        if self.floor.take(self.number) { Ok(()) } else { Err(VendorError::cancelled()) }
     }
 
     /// The body of an answer that is not an error.
@@ -201,6 +210,7 @@ impl Attempt<'_> {
         let piece = decoder.line(line, &mut progress.answer)?;
         if matches!(piece, Piece::Text(_) | Piece::Call) && progress.first_token.is_none() {
             progress.first_token = Some(patience.started.elapsed());
+            self.take_the_floor()?;
         }
         match piece {
             Piece::Text(text) => {

@@ -4,6 +4,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::http::ErrorCode;
+use crate::llm::Delta;
 use crate::llm::gemini::Gemini;
 use crate::llm::openai::OpenAi;
 
@@ -28,6 +29,15 @@ fn pieces(pieces: Vec<(u64, &'static str)>) -> impl Stream<Item = &'static str> 
 async fn read(
     body: impl Stream<Item = &'static str> + Send + 'static,
 ) -> (Result<(), VendorError>, Progress, Duration) {
+    let (result, progress, elapsed, _) = read_beside(&Floor::default(), body).await;
+    (result, progress, elapsed)
+}
+
+/// The same as attempt 1 of several for one reply, and what it was heard to say.
+async fn read_beside(
+    floor: &Floor,
+    body: impl Stream<Item = &'static str> + Send + 'static,
+) -> (Result<(), VendorError>, Progress, Duration, Option<Delta>) {
     let vendor = vendor(Box::new(OpenAi::at("http://127.0.0.1/v1")), "http://127.0.0.1/v1");
     let request = ChatRequest {
         model: String::new(),
@@ -43,6 +53,7 @@ async fn read(
         model: "m",
         request: &request,
         deltas: None,
+        floor,
         max_answer_bytes: 1024 * 1024,
         first_token_timeout: Duration::from_secs(8),
         stall_timeout: Duration::from_secs(5),
@@ -50,10 +61,10 @@ async fn read(
     };
     let body = reqwest::Body::wrap_stream(body.map(Ok::<_, std::io::Error>));
     let mut body = Body::new(http::Response::new(body).into(), attempt.max_answer_bytes);
-    let (deltas, _reader) = DeltaSink::channel(100);
+    let (deltas, mut reader) = DeltaSink::channel(100);
     let (started, mut progress) = (Instant::now(), Progress::default());
     let result = attempt.read_stream(&mut body, &deltas, Patience::new(&attempt), &mut progress).await;
-    (result, progress, started.elapsed())
+    (result, progress, started.elapsed(), reader.try_recv().ok())
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,6 +105,16 @@ async fn a_last_event_without_its_line_end_still_counts() {
     let cut = "data: {\"choices\":[{\"delta\":{\"content\":\"b\"},\"finish_reason\":\"stop\"}]}";
     let (result, progress, _) = read(pieces(vec![(0, TEXT), (0, cut)])).await;
     assert_eq!((result, progress.answer.text.as_str()), (Ok(()), "ab"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_is_late_is_not_heard_and_what_it_said_is_known() {
+    let floor = Floor::default();
+    assert!(floor.take(2));
+    let (result, progress, _, heard) = read_beside(&floor, pieces(vec![(0, TEXT), (0, DONE)])).await;
+    assert_eq!((result.unwrap_err().code, heard), (ErrorCode::Cancelled, None));
+    assert_eq!((progress.answer.text.as_str(), progress.whole), ("a", false));
+    assert_eq!(progress.first_token, Some(Duration::ZERO));
 }
 
 #[test]

@@ -4,11 +4,20 @@
 //! breaker moves a request on at once, but never takes away the last target: when all that is left is open,
 //! the one that opens soonest is tried all the same, at its own pace. A request has been promised an answer;
 //! trying costs less than failing.
+//!
+//! A target's vendor may have several endpoints. Each has a breaker and waits of its own, and one that is free
+//! is asked before one that waits. An endpoint that only turns a request away (too many requests, a key that is
+//! refused) does not end the try: it goes on at the next free one, until each has been asked once.
+
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::http::{Class, ErrorCode, VendorError};
-use crate::resilience::{Admission, Backoff, Permit, SharedBreaker};
+use crate::resilience::{Backoff, Permit, SharedBreaker};
+
+/// How long later calls prefer another endpoint to one whose key or address was refused.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 /// No target of the chain has answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,14 +46,25 @@ pub enum FailureKind {
 /// What to do now.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Make attempt `number` at the target with this place in the plan; tell the plan if it fails.
-    Attempt {
-        leg: usize,
-        number: u32,
-        permit: Permit,
-    },
+    /// Make this attempt; tell the plan if it fails.
+    Attempt(Ask),
     WaitUntil(Instant),
     GiveUp,
+}
+
+/// An attempt to be made.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) place: Place,
+    pub(super) number: u32,
+    pub(super) permit: Permit,
+}
+
+/// A target of the plan, and an endpoint of its vendor; both count from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) leg: usize,
+    pub(super) endpoint: usize,
 }
 
 /// The state of one walk along the chain.
@@ -59,23 +79,51 @@ pub(super) struct Plan {
 
 #[derive(Debug)]
 struct Leg {
-    breaker: SharedBreaker,
-    tries: u32,
+    endpoints: Vec<Endpoint>,
+    /// Where a search for an endpoint begins, so that equals take turns.
+    turn: usize,
     tries_left: u32,
-    ready_at: Option<Instant>,
+    /// The last attempt was only turned away: its try goes on at endpoints that it has not asked yet.
+    turned_away: bool,
     last_failure: Option<(ErrorCode, String)>,
 }
 
+#[derive(Debug)]
+struct Endpoint {
+    breaker: SharedBreaker,
+    tries: u32,
+    /// In the present try.
+    asked: bool,
+    refused: bool,
+    ready_at: Option<Instant>,
+}
+
+/// What a leg has to offer.
+enum Offer {
+    Ask { endpoint: usize, permit: Permit },
+    WaitUntil(Instant),
+    Open { endpoint: usize, opens_at: Instant },
+    Nothing,
+}
+
 impl Plan {
+    /// `legs` are the targets' endpoints, and which of them is the first in turn.
     pub(super) fn new(
-        breakers: impl Iterator<Item = SharedBreaker>,
+        legs: impl Iterator<Item = (Vec<SharedBreaker>, usize)>,
         max_retries: u32,
         first_attempt: u32,
         backoff: Backoff,
     ) -> Self {
         let tries_left = max_retries.saturating_add(1);
-        let leg = |breaker| Leg { breaker, tries: 0, tries_left, ready_at: None, last_failure: None };
-        Self { legs: breakers.map(leg).collect(), current: 0, first_attempt, attempts: 0, backoff }
+        let endpoint = |breaker| Endpoint { breaker, tries: 0, asked: false, refused: false, ready_at: None };
+        let leg = |(breakers, turn): (Vec<_>, _)| Leg {
+            endpoints: breakers.into_iter().map(endpoint).collect(),
+            turn,
+            tries_left,
+            turned_away: false,
+            last_failure: None,
+        };
+        Self { legs: legs.map(leg).collect(), current: 0, first_attempt, attempts: 0, backoff }
     }
 
     pub(super) fn attempts(&self) -> u32 {
@@ -83,40 +131,78 @@ impl Plan {
     }
 
     pub(super) fn next(&mut self, now: Instant) -> Step {
-        let mut last_resort: Option<(Instant, usize)> = None;
-        for index in self.order() {
-            let leg = &self.legs[index];
-            if leg.tries_left == 0 {
-                continue;
-            }
-            // A leg that still waits must not take the probe of a half-open breaker while it does.
-            if let (Some(ready_at), true) = (leg.not_before(now), leg.breaker.would_admit(now)) {
-                return Step::WaitUntil(ready_at);
-            }
-            match leg.breaker.admit(now) {
-                Admission::Granted(permit) => return self.attempt(index, permit),
-                Admission::Refused { opens_at } => {
+        let mut last_resort: Option<(Instant, Place)> = None;
+        for leg in self.order() {
+            match self.legs[leg].offer(now) {
+                Offer::Ask { endpoint, permit } => {
+                    self.current = leg;
+                    return Step::Attempt(self.ask(Place { leg, endpoint }, permit));
+                }
+                Offer::WaitUntil(ready_at) => return Step::WaitUntil(ready_at),
+                Offer::Open { endpoint, opens_at } => {
                     if last_resort.is_none_or(|(soonest, _)| opens_at < soonest) {
-                        last_resort = Some((opens_at, index));
+                        last_resort = Some((opens_at, Place { leg, endpoint }));
                     }
                 }
+                Offer::Nothing => {}
             }
         }
-        let Some((_, index)) = last_resort else { return Step::GiveUp };
-        if let Some(ready_at) = self.legs[index].not_before(now) {
+        let Some((_, place)) = last_resort else { return Step::GiveUp };
+        let leg = &mut self.legs[place.leg];
+        if let Some(ready_at) = leg.endpoints[place.endpoint].not_before(now) {
             return Step::WaitUntil(ready_at);
         }
-        let permit = self.legs[index].breaker.force();
-        self.attempt(index, permit)
+        leg.begin_try();
+        let permit = leg.endpoints[place.endpoint].breaker.force();
+        self.current = place.leg;
+        Step::Attempt(self.ask(place, permit))
+    }
+
+    /// A second attempt beside the one at `beside`, which is slow to answer: at another endpoint of its vendor,
+    /// else at a later target, else at the same endpoint. It counts as a try of its target. `None`: all of these
+    /// wait, are open or have no tries left.
+    pub(super) fn hedge(&mut self, beside: Place, now: Instant) -> Option<Ask> {
+        let (place, permit) =
+            self.hedge_at(beside.leg, now, |endpoint| endpoint != beside.endpoint).or_else(|| {
+                let mut later = beside.leg + 1..self.legs.len();
+                later
+                    .find_map(|leg| self.hedge_at(leg, now, |_| true))
+                    .or_else(|| self.hedge_at(beside.leg, now, |endpoint| endpoint == beside.endpoint))
+            })?;
+        self.legs[place.leg].tries_left -= 1;
+        Some(self.ask(place, permit))
+    }
+
+    fn hedge_at(&self, leg: usize, now: Instant, wanted: impl Fn(usize) -> bool) -> Option<(Place, Permit)> {
+        let found = &self.legs[leg];
+        if found.tries_left == 0 {
+            return None;
+        }
+        let wanted =
+            |endpoint: usize| wanted(endpoint) && !found.endpoints[endpoint].breaker.load(now).is_avoided;
+        let (endpoint, permit) = found.admit(now, wanted)?;
+        Some((Place { leg, endpoint }, permit))
     }
 
     /// Takes in a failure; `jitter` is in `0.0..1.0`.
-    pub(super) fn failed(&mut self, leg: usize, error: &VendorError, now: Instant, jitter: f64) {
-        let leg = &mut self.legs[leg];
+    pub(super) fn failed(&mut self, place: Place, error: &VendorError, now: Instant, jitter: f64) {
+        let leg = &mut self.legs[place.leg];
+        let endpoint = &mut leg.endpoints[place.endpoint];
         leg.last_failure = Some((error.code, error.detail.clone()));
+        leg.turned_away = error.code == ErrorCode::RateLimited || error.class == Class::Fatal;
         match error.class {
-            Class::Retry { after } => leg.ready_at = Some(now + self.backoff.wait(leg.tries, after, jitter)),
-            Class::Reject | Class::Fatal => leg.tries_left = 0,
+            Class::Retry { after } => {
+                let ready_at = now + self.backoff.wait(endpoint.tries, after, jitter);
+                endpoint.ready_at = Some(ready_at);
+                if leg.turned_away {
+                    endpoint.breaker.avoid_until(ready_at);
+                }
+            }
+            Class::Fatal => {
+                endpoint.refused = true;
+                endpoint.breaker.avoid_until(now + REFUSED_FOR);
+            }
+            Class::Reject => leg.tries_left = 0,
         }
     }
 
@@ -153,18 +239,69 @@ impl Plan {
             .take(self.legs.len())
     }
 
-    fn attempt(&mut self, index: usize, permit: Permit) -> Step {
-        let leg = &mut self.legs[index];
-        leg.tries += 1;
-        leg.tries_left -= 1;
-        self.current = index;
+    fn ask(&mut self, place: Place, permit: Permit) -> Ask {
+        let endpoint = &mut self.legs[place.leg].endpoints[place.endpoint];
+        endpoint.tries += 1;
+        endpoint.asked = true;
         let number = self.first_attempt.saturating_add(self.attempts);
         self.attempts += 1;
-        Step::Attempt { leg: index, number, permit }
+        Ask { place, number, permit }
     }
 }
 
 impl Leg {
+    /// The next attempt here; one that is offered has begun its try.
+    fn offer(&mut self, now: Instant) -> Offer {
+        if std::mem::take(&mut self.turned_away)
+            && let Some((endpoint, permit)) = self.admit(now, |endpoint| !self.endpoints[endpoint].asked)
+        {
+            return Offer::Ask { endpoint, permit };
+        }
+        if self.tries_left == 0 {
+            return Offer::Nothing;
+        }
+        if let Some((endpoint, permit)) = self.admit(now, |_| true) {
+            self.begin_try();
+            return Offer::Ask { endpoint, permit };
+        }
+        let usable = || self.endpoints.iter().enumerate().filter(|(_, endpoint)| !endpoint.refused);
+        // An endpoint that still waits must not take the probe of a half-open breaker while it does.
+        let waiting = usable().filter(|(_, endpoint)| endpoint.breaker.opens_at(now).is_none());
+        if let Some(ready_at) = waiting.filter_map(|(_, endpoint)| endpoint.not_before(now)).min() {
+            return Offer::WaitUntil(ready_at);
+        }
+        let open = usable().map(|(index, endpoint)| (endpoint.breaker.opens_at(now).unwrap_or(now), index));
+        match open.min() {
+            Some((opens_at, endpoint)) => Offer::Open { endpoint, opens_at },
+            None => Offer::Nothing,
+        }
+    }
+
+    fn begin_try(&mut self) {
+        self.tries_left -= 1;
+        self.turned_away = false;
+        self.endpoints.iter_mut().for_each(|endpoint| endpoint.asked = false);
+    }
+
+    /// The best of the endpoints that are `wanted`, usable now and let us in: one that has lately turned nobody
+    /// away, with the least under way.
+    fn admit(&self, now: Instant, wanted: impl Fn(usize) -> bool) -> Option<(usize, Permit)> {
+        let count = self.endpoints.len();
+        let mut free: Vec<usize> = (0..count)
+            .map(|place| (self.turn + place) % count)
+            .filter(|index| wanted(*index) && self.endpoints[*index].is_usable(now))
+            .collect();
+        // Stable: equals stay in turn.
+        free.sort_by_cached_key(|index| self.endpoints[*index].breaker.load(now));
+        free.into_iter().find_map(|index| Some((index, self.endpoints[index].breaker.admit(now)?)))
+    }
+}
+
+impl Endpoint {
+    fn is_usable(&self, now: Instant) -> bool {
+        !self.refused && self.not_before(now).is_none()
+    }
+
     fn not_before(&self, now: Instant) -> Option<Instant> {
         self.ready_at.filter(|ready_at| *ready_at > now)
     }
@@ -173,3 +310,7 @@ impl Leg {
 #[cfg(test)]
 #[path = "chain_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "chain_endpoint_tests.rs"]
+mod endpoint_tests;

@@ -20,12 +20,12 @@ impl Walk {
     }
 
     fn plan(breakers: &Breakers, targets: &[&str]) -> Plan {
-        Plan::new(targets.iter().map(|name| breakers.get(name, "model")), 3, 1, Backoff::default())
+        Plan::new(targets.iter().map(|name| breakers.get(name, "model", 1)), 3, 1, Backoff::default())
     }
 
     fn open(&self, target: &str) {
         for _ in 0..10 {
-            self.breakers.get(target, "model").force().settle(Verdict::Failure, self.now);
+            self.breakers.get(target, "model", 1).0[0].force().settle(Verdict::Failure, self.now);
         }
     }
 
@@ -34,7 +34,7 @@ impl Walk {
         let start = self.now;
         loop {
             match self.plan.next(self.now) {
-                Step::Attempt { leg, number, .. } => return Some((leg, number, self.now - start)),
+                Step::Attempt(ask) => return Some((ask.place.leg, ask.number, self.now - start)),
                 Step::WaitUntil(until) => {
                     assert!(until > self.now, "told to wait for the past");
                     self.now = until;
@@ -45,7 +45,12 @@ impl Walk {
     }
 
     fn fail(&mut self, leg: usize, code: ErrorCode, class: Class) {
-        self.plan.failed(leg, &VendorError { class, code, detail: code.to_string() }, self.now, 0.5);
+        self.plan.failed(
+            Place { leg, endpoint: 0 },
+            &VendorError { class, code, detail: code.to_string() },
+            self.now,
+            0.5,
+        );
     }
 
     fn fail_retry(&mut self, leg: usize, code: ErrorCode) {
@@ -65,6 +70,10 @@ impl Walk {
     fn give_up(self) -> ChainFailed {
         self.plan.give_up([("a", "model"), ("b", "model")].into_iter())
     }
+}
+
+fn leg(step: Step) -> Option<usize> {
+    if let Step::Attempt(ask) = step { Some(ask.place.leg) } else { None }
 }
 
 #[test]
@@ -148,12 +157,13 @@ fn a_half_open_target_gets_one_probe_and_others_go_round_it() {
     let mut walk = Walk::new(&["a", "b"]);
     walk.open("a");
     walk.now += OPEN_FOR;
-    let Step::Attempt { leg: 0, permit, .. } = walk.plan.next(walk.now) else { panic!("no probe") };
+    let Step::Attempt(probe) = walk.plan.next(walk.now) else { panic!("no probe") };
+    assert_eq!(probe.place.leg, 0);
     let mut other = Walk::plan(&walk.breakers, &["a", "b"]);
-    assert!(matches!(other.next(walk.now), Step::Attempt { leg: 1, .. }), "a second probe");
-    permit.settle(Verdict::Success, walk.now);
+    assert_eq!(leg(other.next(walk.now)), Some(1), "a second probe");
+    probe.permit.settle(Verdict::Success, walk.now);
     let mut third = Walk::plan(&walk.breakers, &["a", "b"]);
-    assert!(matches!(third.next(walk.now), Step::Attempt { leg: 0, .. }), "still open");
+    assert_eq!(leg(third.next(walk.now)), Some(0), "still open");
 }
 
 #[test]

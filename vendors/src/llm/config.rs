@@ -56,6 +56,13 @@ pub struct LlmVendorConfig {
     /// configuration.
     pub provider: String,
     pub wire: LlmWire,
+    /// Load is spread over them; at least one.
+    pub endpoints: Vec<LlmEndpoint>,
+}
+
+/// One key at one address.
+#[derive(Debug, Clone)]
+pub struct LlmEndpoint {
     /// Without the paths that belong to the wire format: `http://127.0.0.1:8090/vendor_a`,
     /// `https://api.openai.com/v1`, `https://api.anthropic.com`, `https://generativelanguage.googleapis.com`.
     pub base_url: String,

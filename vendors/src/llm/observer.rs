@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::Usage;
 use crate::http::ErrorCode;
 
-/// Told of every attempt exactly once: after its end, before the next one starts and before
-/// [`complete`](super::LlmVendors::complete) returns. The call waits for it, so that what it records is in
-/// order.
+/// Told of every attempt exactly once: after its end, before a later one starts that is not beside it, and before
+/// [`complete`](super::LlmVendors::complete) returns. The call waits for it, so that what it records is in the
+/// order in which the attempts ended.
 pub trait AttemptObserver {
     fn attempted(&mut self, report: AttemptReport) -> impl Future<Output = ()> + Send;
 }
@@ -43,6 +43,8 @@ pub struct AttemptReport {
     pub attempt_id: Uuid,
     pub provider: String,
     pub model: String,
+    /// Which of the vendor's endpoints, from 1; `None` where it has only one.
+    pub endpoint: Option<u32>,
     /// Counts over the whole chain, from the `first_attempt` that was passed in.
     pub number: u32,
     pub outcome: AttemptOutcome,

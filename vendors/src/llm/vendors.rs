@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use reqwest::Client;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -10,25 +13,20 @@ use uuid::Uuid;
 
 use super::anthropic::Anthropic;
 use super::attempt::{Attempt, Progress, Vendor};
-use super::chain::{ChainFailed, FailureKind, Plan, Step};
-use super::estimate::estimate;
+use super::chain::{Ask, ChainFailed, FailureKind, Place, Plan, Step};
+use super::floor::Floor;
 use super::gemini::Gemini;
 use super::openai::OpenAi;
 use super::vendor_a::VendorA;
 use super::vendor_b::VendorB;
+use super::verdict::{measure, metered, outcome, verdict};
 use super::wire::Wire;
 use super::{
-    AttemptObserver, AttemptOutcome, AttemptReport, ChatReply, ChatRequest, DeltaSink, LlmConfig, LlmWire,
-    Usage,
+    AttemptObserver, AttemptReport, ChatReply, ChatRequest, DeltaSink, LlmConfig, LlmEndpoint, LlmWire,
 };
 use crate::WallClock;
-use crate::http::{Class, ClientError, ErrorCode, VendorError, shared_client};
-use crate::resilience::{Breakers, Jitter, Permit, Verdict};
-
-/// Attempts made, by `vendor` and `outcome`.
-pub const ATTEMPTS_TOTAL: &str = "vocalbridge_vendor_attempts_total";
-/// How long attempts took, in seconds, by `vendor` and `outcome`.
-pub const ATTEMPT_DURATION_SECONDS: &str = "vocalbridge_vendor_attempt_duration_seconds";
+use crate::http::{ClientError, ErrorCode, VendorError, shared_client};
+use crate::resilience::{Breakers, Jitter, Verdict};
 
 /// One place in a fallback chain.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,6 +35,23 @@ pub struct Target {
     pub provider: String,
     /// Empty means the request's own model.
     pub model: String,
+}
+
+/// How one call goes about its attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallOptions {
+    /// The number of the first attempt; those that follow count on.
+    pub first_attempt: u32,
+    /// When an attempt has given no first token after this time (no first byte, where the reply does not stream), one
+    /// more starts beside it; the first to give its first token (its whole answer) goes on, the other is cancelled.
+    /// `None`: never.
+    pub hedge_after: Option<Duration>,
+}
+
+impl Default for CallOptions {
+    fn default() -> Self {
+        Self { first_attempt: 1, hedge_after: None }
+    }
 }
 
 /// A reply, and who gave it.
@@ -56,13 +71,15 @@ pub enum LlmSetupError {
     Client(#[from] ClientError),
     #[error("vendor {provider} is set up wrongly")]
     Vendor { provider: String, source: VendorError },
+    #[error("vendor {provider} has no endpoint")]
+    Nowhere { provider: String },
 }
 
 /// All configured language models with their circuit breakers. Make one per process and share it.
 pub struct LlmVendors {
     config: LlmConfig,
     http: Client,
-    vendors: HashMap<String, (Arc<str>, Vendor)>,
+    vendors: HashMap<String, (Arc<str>, Vec<Vendor>)>,
     breakers: Breakers,
     jitter: Jitter,
     now: WallClock,
@@ -72,7 +89,16 @@ pub struct LlmVendors {
 struct Leg<'a> {
     provider: &'a Arc<str>,
     model: &'a str,
-    vendor: &'a Vendor,
+    endpoints: &'a [Vendor],
+}
+
+/// What all attempts of one call have in common.
+struct Call<'a> {
+    legs: &'a [Leg<'a>],
+    request: &'a ChatRequest,
+    deltas: Option<&'a DeltaSink>,
+    hedge_after: Option<Duration>,
+    cancel: &'a CancellationToken,
 }
 
 impl LlmVendors {
@@ -84,17 +110,15 @@ impl LlmVendors {
         let http = shared_client()?;
         let mut vendors = HashMap::new();
         for vendor in &config.vendors {
-            let wire: Box<dyn Wire> = match vendor.wire {
-                LlmWire::VendorA => Box::new(VendorA),
-                LlmWire::VendorB => Box::new(VendorB),
-                LlmWire::OpenAi => Box::new(OpenAi::at(&vendor.base_url)),
-                LlmWire::Anthropic => Box::new(Anthropic),
-                LlmWire::Gemini => Box::new(Gemini),
-            };
-            let provider = vendor.provider.clone();
-            let ready = Vendor::new(wire, &vendor.base_url, &vendor.api_key)
-                .map_err(|source| LlmSetupError::Vendor { provider: provider.clone(), source })?;
-            vendors.insert(provider, (Arc::from(vendor.provider.as_str()), ready));
+            let provider = &vendor.provider;
+            if vendor.endpoints.is_empty() {
+                return Err(LlmSetupError::Nowhere { provider: provider.clone() });
+            }
+            let ready: Result<Vec<_>, _> =
+                vendor.endpoints.iter().map(|endpoint| connect(vendor.wire, endpoint)).collect();
+            let ready =
+                ready.map_err(|source| LlmSetupError::Vendor { provider: provider.clone(), source })?;
+            vendors.insert(provider.clone(), (Arc::from(provider.as_str()), ready));
         }
         let breakers = Breakers::new(config.breaker);
         let jitter = Jitter::new(config.jitter_seed);
@@ -108,9 +132,9 @@ impl LlmVendors {
 
     /// Gets a reply from the first target of `chain` that gives one.
     ///
-    /// Attempts are numbered from `first_attempt` on over the whole chain, and `observer` hears of each. With
-    /// `deltas` the reply streams into them; without, the vendor's cheaper non-streaming mode is used.
-    /// Targets whose vendor is not configured are passed over.
+    /// Attempts are numbered over the whole chain, and `observer` hears of each. With `deltas` the reply streams
+    /// into them; without, the vendor's cheaper non-streaming mode is used. Targets whose vendor is not configured
+    /// are passed over.
     ///
     /// Ends at once when `cancel` is cancelled. Stop it that way and not by dropping the future: a dropped
     /// attempt is never reported, though the vendor may bill it.
@@ -122,43 +146,74 @@ impl LlmVendors {
         chain: &[Target],
         request: &ChatRequest,
         deltas: Option<&DeltaSink>,
-        first_attempt: u32,
+        options: CallOptions,
         observer: &mut impl AttemptObserver,
         cancel: &CancellationToken,
     ) -> Result<Completed, ChainFailed> {
         let legs = self.legs(chain, request)?;
-        let breakers = legs.iter().map(|leg| self.breakers.get(leg.provider, leg.model));
+        let breakers = legs.iter().map(|leg| self.breakers.get(leg.provider, leg.model, leg.endpoints.len()));
+        let CallOptions { first_attempt, hedge_after } = options;
         let mut plan = Plan::new(breakers, self.config.max_retries, first_attempt, self.config.backoff);
+        let call = Call { legs: &legs, request, deltas, hedge_after, cancel };
         loop {
             if cancel.is_cancelled() {
                 return Err(plan.cancelled());
             }
-            let (index, number, permit) = match plan.next(Instant::now()) {
-                Step::Attempt { leg, number, permit } => (leg, number, permit),
+            match plan.next(Instant::now()) {
+                Step::Attempt(ask) => {
+                    if let Some(completed) = self.race(&call, &mut plan, ask, observer).await {
+                        return Ok(completed);
+                    }
+                }
                 Step::GiveUp => return Err(plan.give_up(legs.iter().map(|leg| (&**leg.provider, leg.model)))),
                 Step::WaitUntil(until) => {
                     tokio::select! {
                         // Both branches are cancel-safe: neither holds anything.
                         biased;
-                        () = cancel.cancelled() => return Err(plan.cancelled()),
-                        () = tokio::time::sleep_until(until) => continue,
+                        () = cancel.cancelled() => {}
+                        () = tokio::time::sleep_until(until) => {}
                     }
                 }
+            }
+        }
+    }
+
+    /// One attempt and, when it is slow to begin, a second one beside it. All have ended and are reported when this
+    /// returns. `None`: none has given a reply, and the plan knows of every failure.
+    async fn race(
+        &self,
+        call: &Call<'_>,
+        plan: &mut Plan,
+        first: Ask,
+        observer: &mut impl AttemptObserver,
+    ) -> Option<Completed> {
+        let (floor, beside) = (Floor::default(), first.place);
+        let mut hedge_at = call.hedge_after.map(|after| Instant::now() + after);
+        let mut under_way = FuturesUnordered::from_iter([self.attempt(call, first, &floor)]);
+        let mut completed = None;
+        loop {
+            let ended = tokio::select! {
+                // Both branches are cancel-safe: an attempt that has not ended stays in the set.
+                biased;
+                ended = under_way.next() => ended,
+                () = sleep_until(hedge_at) => {
+                    hedge_at = None;
+                    if !floor.has_begun() && let Some(ask) = plan.hedge(beside, Instant::now()) {
+                        under_way.push(self.attempt(call, ask, &floor));
+                    }
+                    continue;
+                }
             };
-            let leg = &legs[index];
-            let (report, result) = self.attempt(leg, request, deltas, number, permit, cancel).await;
+            let Some((place, report, result)) = ended else { return completed };
             observer.attempted(report).await;
             match result {
                 Ok(reply) => {
-                    return Ok(Completed {
-                        reply,
-                        provider: leg.provider.to_string(),
-                        model: leg.model.to_owned(),
-                        attempts: plan.attempts(),
-                    });
+                    let leg = &call.legs[place.leg];
+                    let (provider, model) = (leg.provider.to_string(), leg.model.to_owned());
+                    completed = Some(Completed { reply, provider, model, attempts: plan.attempts() });
                 }
-                Err(error) if error.code == ErrorCode::Cancelled => return Err(plan.cancelled()),
-                Err(error) => plan.failed(index, &error, Instant::now(), self.jitter.next()),
+                Err(error) if error.code == ErrorCode::Cancelled => {}
+                Err(error) => plan.failed(place, &error, Instant::now(), self.jitter.next()),
             }
         }
     }
@@ -169,9 +224,9 @@ impl LlmVendors {
         request: &'a ChatRequest,
     ) -> Result<Vec<Leg<'a>>, ChainFailed> {
         let leg = |target: &'a Target| {
-            let (provider, vendor) = self.vendors.get(&target.provider)?;
+            let (provider, endpoints) = self.vendors.get(&target.provider)?;
             let model = if target.model.is_empty() { &request.model } else { &target.model };
-            Some(Leg { provider, model, vendor })
+            Some(Leg { provider, model, endpoints })
         };
         let legs: Vec<_> = chain.iter().filter_map(leg).collect();
         if legs.is_empty() {
@@ -184,22 +239,22 @@ impl LlmVendors {
 
     async fn attempt(
         &self,
-        leg: &Leg<'_>,
-        request: &ChatRequest,
-        deltas: Option<&DeltaSink>,
-        number: u32,
-        permit: Permit,
-        cancel: &CancellationToken,
-    ) -> (AttemptReport, Result<ChatReply, VendorError>) {
+        call: &Call<'_>,
+        ask: Ask,
+        floor: &Floor,
+    ) -> (Place, AttemptReport, Result<ChatReply, VendorError>) {
+        let Ask { place, number, permit } = ask;
         let (started_at, started) = ((self.now)(), Instant::now());
         let attempt_id = Uuid::now_v7();
+        let leg = &call.legs[place.leg];
         let attempt = Attempt {
             id: attempt_id,
             number,
-            vendor: leg.vendor,
+            vendor: &leg.endpoints[place.endpoint],
             model: leg.model,
-            request,
-            deltas,
+            request: call.request,
+            deltas: call.deltas,
+            floor,
             max_answer_bytes: self.config.max_answer_bytes,
             first_token_timeout: self.config.first_token_timeout,
             stall_timeout: self.config.stall_timeout,
@@ -207,21 +262,24 @@ impl LlmVendors {
         };
         let mut progress = Progress::default();
         let result = tokio::select! {
-            // Dropping either is safe: what an attempt has learnt is kept in `progress`.
+            // Dropping any is safe: what an attempt has learnt is kept in `progress`.
             biased;
-            () = cancel.cancelled() => Err(VendorError::cancelled()),
+            () = call.cancel.cancelled() => Err(VendorError::cancelled()),
+            () = floor.lost(number) => Err(VendorError::cancelled()),
             result = tokio::time::timeout(self.config.timeout, attempt.send(&self.http, &mut progress)) => {
                 result.unwrap_or_else(|_| Err(VendorError::timeout(self.config.timeout)))
             }
         };
         let verdict = if progress.waits_for_reader { Verdict::Unknown } else { verdict(&result) };
         permit.settle(verdict, Instant::now());
-        let usage = metered(request, &progress);
+        let usage = metered(call.request, &progress);
         let Progress { status, first_token, answer, .. } = progress;
+        let endpoint = place.endpoint + 1;
         let report = AttemptReport {
             attempt_id,
             provider: leg.provider.to_string(),
             model: leg.model.to_owned(),
+            endpoint: (leg.endpoints.len() > 1).then_some(endpoint as u32),
             number,
             outcome: outcome(&result),
             error: result.as_ref().err().map(|error| error.detail.clone()),
@@ -232,46 +290,27 @@ impl LlmVendors {
             first_token,
             usage,
         };
-        measure(leg.provider, &report);
-        (report, result.map(|()| answer.into_reply(usage)))
+        measure(leg.provider, endpoint, &report);
+        (place, report, result.map(|()| answer.into_reply(usage)))
     }
 }
 
-/// What an attempt has cost. Only the end of an answer makes the vendor's own numbers final; without them,
-/// what has come is estimated, and an answer that never began costs nothing.
-fn metered(request: &ChatRequest, progress: &Progress) -> Usage {
-    // Some compatible servers fill in zeros instead of leaving their usage out.
-    let told = progress.answer.usage.filter(|usage| usage.tokens_in > 0 || usage.tokens_out > 0);
-    match (progress.whole, told) {
-        (true, Some(usage)) => usage,
-        (true, None) => estimate(request, &progress.answer),
-        (false, _) if progress.first_token.is_some() => estimate(request, &progress.answer),
-        (false, _) => Usage::default(),
-    }
+fn connect(wire: LlmWire, endpoint: &LlmEndpoint) -> Result<Vendor, VendorError> {
+    let LlmEndpoint { base_url, api_key } = endpoint;
+    let wire: Box<dyn Wire> = match wire {
+        LlmWire::VendorA => Box::new(VendorA),
+        LlmWire::VendorB => Box::new(VendorB),
+        LlmWire::OpenAi => Box::new(OpenAi::at(base_url)),
+        LlmWire::Anthropic => Box::new(Anthropic),
+        LlmWire::Gemini => Box::new(Gemini),
+    };
+    Vendor::new(wire, base_url, api_key)
 }
 
-fn outcome(result: &Result<(), VendorError>) -> AttemptOutcome {
-    match result.as_ref().map_err(|error| error.code) {
-        Ok(()) => AttemptOutcome::Succeeded,
-        Err(ErrorCode::Timeout) => AttemptOutcome::TimedOut,
-        Err(ErrorCode::Cancelled) => AttemptOutcome::Cancelled,
-        Err(_) => AttemptOutcome::Failed,
+/// Never without a time.
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
-}
-
-fn verdict(result: &Result<(), VendorError>) -> Verdict {
-    match result {
-        Ok(()) => Verdict::Success,
-        Err(VendorError { code: ErrorCode::Cancelled, .. }) => Verdict::Unknown,
-        Err(VendorError { code: ErrorCode::RateLimited, .. }) => Verdict::Alive,
-        Err(VendorError { class: Class::Retry { .. }, .. }) => Verdict::Failure,
-        Err(_) => Verdict::Alive,
-    }
-}
-
-fn measure(provider: &Arc<str>, report: &AttemptReport) {
-    let outcome = report.outcome.as_str();
-    metrics::counter!(ATTEMPTS_TOTAL, "vendor" => provider.clone(), "outcome" => outcome).increment(1);
-    metrics::histogram!(ATTEMPT_DURATION_SECONDS, "vendor" => provider.clone(), "outcome" => outcome)
-        .record(report.latency.as_secs_f64());
 }

@@ -1,4 +1,5 @@
-//! Circuit breakers, one per vendor and model: stay away for a while from what keeps failing.
+//! Circuit breakers, one per vendor, model and endpoint: stay away for a while from what keeps failing. Each also
+//! knows how much is under way at its endpoint, so that load can be spread.
 //!
 //! Closed, a breaker counts the last outcomes; when too many of them failed it opens. Open, it admits nobody
 //! until its time is up; then it is half-open and admits one probe, whose outcome closes it or opens it
@@ -43,21 +44,26 @@ pub(crate) enum Verdict {
     Unknown,
 }
 
-/// Whether an attempt may be made now.
-#[derive(Debug)]
-pub(crate) enum Admission {
-    Granted(Permit),
-    /// Not before this time; the past when a probe is under way.
-    Refused {
-        opens_at: Instant,
-    },
+/// How good a choice an endpoint is; the lowest is the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Load {
+    /// It has lately turned somebody away.
+    pub(crate) is_avoided: bool,
+    pub(crate) under_way: usize,
 }
 
 /// The breakers of all vendors.
 #[derive(Debug)]
 pub(crate) struct Breakers {
     config: BreakerConfig,
-    by_vendor: Mutex<HashMap<String, HashMap<String, SharedBreaker>>>,
+    by_vendor: Mutex<HashMap<String, HashMap<String, Endpoints>>>,
+}
+
+/// A model's breakers at all endpoints of its vendor.
+#[derive(Debug)]
+struct Endpoints {
+    breakers: Vec<SharedBreaker>,
+    turn: usize,
 }
 
 impl Breakers {
@@ -65,59 +71,77 @@ impl Breakers {
         Self { config, by_vendor: Mutex::default() }
     }
 
-    pub(crate) fn get(&self, vendor: &str, model: &str) -> SharedBreaker {
+    /// A model's breakers at its vendor's `endpoints`, and the number whose turn it is among equals; another one at
+    /// every call.
+    pub(crate) fn get(&self, vendor: &str, model: &str, endpoints: usize) -> (Vec<SharedBreaker>, usize) {
         let mut by_vendor = lock(&self.by_vendor);
-        if let Some(breaker) = by_vendor.get(vendor).and_then(|models| models.get(model)) {
-            return breaker.clone();
+        if let Some(known) = by_vendor.get_mut(vendor).and_then(|models| models.get_mut(model)) {
+            known.turn = (known.turn + 1) % known.breakers.len().max(1);
+            return (known.breakers.clone(), known.turn);
         }
-        let breaker = SharedBreaker(Arc::new(Mutex::new(Breaker::new(self.config, vendor, model))));
+        let breaker = |endpoint| Breaker::new(self.config, vendor, model, endpoint);
+        let breakers: Vec<_> =
+            (1..=endpoints).map(|number| SharedBreaker(Arc::new(Mutex::new(breaker(number))))).collect();
         let models = by_vendor.entry(vendor.to_owned()).or_default();
         if models.len() >= MODELS_PER_VENDOR {
-            models.retain(|_, breaker| !lock(&breaker.0).is_closed());
+            models.retain(|_, known| known.breakers.iter().any(|breaker| !lock(&breaker.0).is_closed()));
         }
         if models.len() < MODELS_PER_VENDOR {
-            models.insert(model.to_owned(), breaker.clone());
+            models.insert(model.to_owned(), Endpoints { breakers: breakers.clone(), turn: 0 });
         }
-        breaker
+        (breakers, 0)
     }
 }
 
-/// One vendor and model's breaker.
+/// The breaker of one vendor's model at one endpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedBreaker(Arc<Mutex<Breaker>>);
 
 impl SharedBreaker {
-    /// Whether [`SharedBreaker::admit`] would grant a permit now; takes none.
-    pub(crate) fn would_admit(&self, now: Instant) -> bool {
-        match lock(&self.0).state {
-            State::Closed => true,
-            State::Open { until } => now >= until,
-            State::HalfOpen { probing, .. } => !probing,
-        }
+    /// When [`SharedBreaker::admit`] may let somebody in again: the past when a probe is under way. `None`: now.
+    pub(crate) fn opens_at(&self, now: Instant) -> Option<Instant> {
+        lock(&self.0).opens_at(now)
     }
 
-    pub(crate) fn admit(&self, now: Instant) -> Admission {
+    pub(crate) fn load(&self, now: Instant) -> Load {
+        let breaker = lock(&self.0);
+        let is_avoided = breaker.avoided_until.is_some_and(|until| now < until);
+        Load { is_avoided, under_way: breaker.under_way }
+    }
+
+    /// Until then others prefer another endpoint. This one is not closed: it may be all there is.
+    pub(crate) fn avoid_until(&self, until: Instant) {
+        lock(&self.0).avoided_until = Some(until);
+    }
+
+    pub(crate) fn admit(&self, now: Instant) -> Option<Permit> {
         let mut breaker = lock(&self.0);
+        if breaker.opens_at(now).is_some() {
+            return None;
+        }
         let kind = match breaker.state {
             State::Closed => PermitKind::Regular,
-            State::Open { until } if now < until => return Admission::Refused { opens_at: until },
-            State::HalfOpen { since, probing: true } => return Admission::Refused { opens_at: since },
-            State::Open { until: since } | State::HalfOpen { since, probing: false } => {
+            State::Open { until: since } | State::HalfOpen { since, .. } => {
                 breaker.state = State::HalfOpen { since, probing: true };
                 PermitKind::Probe
             }
         };
-        Admission::Granted(Permit { breaker: self.clone(), kind, settled: false })
+        Some(self.permit(&mut breaker, kind))
     }
 
     /// A permit whatever the state: for the last vendor that is left to try.
     pub(crate) fn force(&self) -> Permit {
-        Permit { breaker: self.clone(), kind: PermitKind::Forced, settled: false }
+        self.permit(&mut lock(&self.0), PermitKind::Forced)
+    }
+
+    fn permit(&self, breaker: &mut Breaker, kind: PermitKind) -> Permit {
+        breaker.under_way += 1;
+        Permit { breaker: self.clone(), kind, settled: false }
     }
 }
 
-/// The right to make one attempt. Dropped without a verdict, it counts as [`Verdict::Unknown`], so that an
-/// aborted task cannot hold the only probe for ever.
+/// The right to make one attempt, which is under way as long as this lives. Dropped without a verdict, it counts as
+/// [`Verdict::Unknown`], so that an aborted task cannot hold the only probe for ever.
 #[derive(Debug)]
 pub(crate) struct Permit {
     breaker: SharedBreaker,
@@ -128,14 +152,18 @@ pub(crate) struct Permit {
 impl Permit {
     pub(crate) fn settle(mut self, verdict: Verdict, now: Instant) {
         self.settled = true;
-        lock(&self.breaker.0).settle(self.kind, verdict, now);
+        let mut breaker = lock(&self.breaker.0);
+        breaker.under_way -= 1;
+        breaker.settle(self.kind, verdict, now);
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if !self.settled {
-            lock(&self.breaker.0).release(self.kind);
+            let mut breaker = lock(&self.breaker.0);
+            breaker.under_way -= 1;
+            breaker.release(self.kind);
         }
     }
 }
@@ -159,19 +187,27 @@ struct Breaker {
     config: BreakerConfig,
     vendor: String,
     model: String,
+    /// Counts from 1.
+    endpoint: usize,
     state: State,
+    /// Permits that are out.
+    under_way: usize,
+    avoided_until: Option<Instant>,
     /// The last outcomes while closed, oldest first; true is a failure.
     outcomes: VecDeque<bool>,
     failures: usize,
 }
 
 impl Breaker {
-    fn new(config: BreakerConfig, vendor: &str, model: &str) -> Self {
+    fn new(config: BreakerConfig, vendor: &str, model: &str, endpoint: usize) -> Self {
         Self {
             config,
             vendor: vendor.to_owned(),
             model: model.to_owned(),
+            endpoint,
             state: State::Closed,
+            under_way: 0,
+            avoided_until: None,
             outcomes: VecDeque::with_capacity(config.window),
             failures: 0,
         }
@@ -179,6 +215,14 @@ impl Breaker {
 
     fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
+    }
+
+    fn opens_at(&self, now: Instant) -> Option<Instant> {
+        match self.state {
+            State::Open { until } if now < until => Some(until),
+            State::HalfOpen { since, probing: true } => Some(since),
+            State::Closed | State::Open { .. } | State::HalfOpen { .. } => None,
+        }
     }
 
     fn settle(&mut self, kind: PermitKind, verdict: Verdict, now: Instant) {
@@ -227,6 +271,7 @@ impl Breaker {
         tracing::warn!(
             vendor = self.vendor,
             model = self.model,
+            endpoint = self.endpoint,
             "a vendor keeps failing: its circuit is open"
         );
     }
@@ -237,6 +282,7 @@ impl Breaker {
         tracing::info!(
             vendor = self.vendor,
             model = self.model,
+            endpoint = self.endpoint,
             "a vendor answers again: its circuit is closed"
         );
     }

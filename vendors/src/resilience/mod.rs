@@ -8,4 +8,4 @@ pub use backoff::Backoff;
 pub use breaker::BreakerConfig;
 
 pub(crate) use backoff::Jitter;
-pub(crate) use breaker::{Admission, Breakers, Permit, SharedBreaker, Verdict};
+pub(crate) use breaker::{Breakers, Permit, SharedBreaker, Verdict};

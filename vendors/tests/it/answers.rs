@@ -10,8 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use tokio_util::sync::CancellationToken;
 use vendors::llm::{
-    ChainFailed, ChatMessage, ChatRequest, Completed, DeltaSink, LlmConfig, LlmVendorConfig, LlmVendors,
-    LlmWire, Target, Usage,
+    CallOptions, ChainFailed, ChatMessage, ChatRequest, Completed, DeltaSink, LlmConfig, LlmEndpoint,
+    LlmVendorConfig, LlmVendors, LlmWire, Target, Usage,
 };
 use vendors::resilience::Backoff;
 
@@ -39,8 +39,10 @@ async fn ask(
     let vendor = |provider: &str, wire, path: &str| LlmVendorConfig {
         provider: provider.to_owned(),
         wire,
-        base_url: format!("http://{address}{path}"),
-        api_key: "key".to_owned().into(),
+        endpoints: vec![LlmEndpoint {
+            base_url: format!("http://{address}{path}"),
+            api_key: "key".to_owned().into(),
+        }],
     };
     let config = LlmConfig {
         vendors: vec![vendor("openai", LlmWire::OpenAi, "/v1"), vendor("anthropic", LlmWire::Anthropic, "")],
@@ -63,8 +65,9 @@ async fn ask(
     };
     let (sink, _deltas) = DeltaSink::channel(100);
     let (mut reports, cancel) = (Reports::default(), CancellationToken::new());
-    let result =
-        vendors.complete(&chain, &request, streaming.then_some(&sink), 1, &mut reports, &cancel).await;
+    let result = vendors
+        .complete(&chain, &request, streaming.then_some(&sink), CallOptions::default(), &mut reports, &cancel)
+        .await;
     (result, reports)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use vendors::llm::{
-    AttemptObserver, AttemptOutcome, AttemptReport, ChainFailed, DeltaSink, FailureKind, Usage,
+    AttemptObserver, AttemptOutcome, AttemptReport, CallOptions, ChainFailed, DeltaSink, FailureKind, Usage,
 };
 use vendors::resilience::Backoff;
 
@@ -22,7 +22,8 @@ async fn before_the_first_attempt_nothing_is_sent() {
     let cancel = CancellationToken::new();
     cancel.cancel();
     let mut reports = Reports::default();
-    let result = vendors.complete(&chain(), &hello(), None, 1, &mut reports, &cancel).await;
+    let result =
+        vendors.complete(&chain(), &hello(), None, CallOptions::default(), &mut reports, &cancel).await;
     assert_eq!(result, Err(cancelled(0)));
     assert!(reports.0.is_empty() && simulator.log("vendor_a").await.is_empty());
 }
@@ -34,7 +35,7 @@ async fn during_an_attempt_it_is_reported_and_no_other_follows() {
     let vendors = simulator.vendors(|_| {});
     let (cancel, mut reports) = (CancellationToken::new(), Reports::default());
     let (chain, request) = (chain(), hello());
-    let call = vendors.complete(&chain, &request, None, 1, &mut reports, &cancel);
+    let call = vendors.complete(&chain, &request, None, CallOptions::default(), &mut reports, &cancel);
     let (result, ()) = tokio::join!(call, async {
         simulator.received("vendor_a", 1).await;
         cancel.cancel();
@@ -53,7 +54,8 @@ async fn within_a_stream_what_came_is_estimated() {
     let (cancel, mut reports) = (CancellationToken::new(), Reports::default());
     let (sink, mut deltas) = DeltaSink::channel(10);
     let (chain, request) = (chain(), hello());
-    let call = vendors.complete(&chain[1..], &request, Some(&sink), 1, &mut reports, &cancel);
+    let call =
+        vendors.complete(&chain[1..], &request, Some(&sink), CallOptions::default(), &mut reports, &cancel);
     let (result, ()) = tokio::join!(call, async {
         assert_eq!(deltas.recv().await.unwrap().text, "Hello! ");
         cancel.cancel();
@@ -81,7 +83,8 @@ async fn between_attempts_it_does_not_wait_for_the_retry() {
     let vendors = simulator.vendors(|config| config.backoff = Backoff { min_wait: hours, max_wait: hours });
     let cancel = CancellationToken::new();
     let mut observer = CancelAfterFailure(cancel.clone(), Reports::default());
-    let result = vendors.complete(&chain(), &hello(), None, 1, &mut observer, &cancel).await;
+    let result =
+        vendors.complete(&chain(), &hello(), None, CallOptions::default(), &mut observer, &cancel).await;
     assert_eq!(result, Err(cancelled(1)));
     assert_eq!(observer.1.story(), [(1, "vendor_a", "http_500")]);
 }

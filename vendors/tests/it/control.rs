@@ -3,6 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::raw::{FORMATS, say};
 use crate::support::*;
 
 fn vendor_a() -> Value {
@@ -103,6 +104,34 @@ async fn the_log_tells_what_was_received_and_answered() {
         (status, &body["error"]["errors"][0]["field"]),
         (StatusCode::UNPROCESSABLE_ENTITY, &json!("after"))
     );
+}
+
+#[tokio::test]
+async fn one_key_may_be_treated_apart() {
+    let simulator = Simulator::start().await;
+    for vendor in FORMATS {
+        let status = async || say(&simulator, vendor, "Hello", false).await.status().as_u16();
+        simulator.control_key(vendor, "another-key", json!({"failure_rate": 1, "status": 418})).await;
+        assert_eq!(status().await, 200, "{vendor}: it is not this one");
+        simulator.control_key(vendor, "a-key", json!({"failure_rate": 1, "status": 429})).await;
+        assert_eq!(status().await, 429, "{vendor}");
+        simulator.control(vendor, json!({"mode": "garbage"})).await;
+        assert_eq!(status().await, 429, "{vendor}: it has a control of its own");
+        let path = format!("/_control/{vendor}");
+        let (_, shown) = simulator.request(Method::GET, &format!("{path}?key=a-key"), None).await;
+        assert_eq!((&shown["status"], &shown["mode"]), (&json!(429), &json!("normal")));
+        simulator.request(Method::DELETE, &format!("{path}?key=a-key"), None).await;
+        simulator.control(vendor, json!({"mode": "normal", "failure_rate": 0})).await;
+        assert_eq!(status().await, 200, "{vendor}: as the others again");
+        simulator.request(Method::DELETE, &path, None).await;
+        let (_, shown) = simulator.request(Method::GET, &format!("{path}?key=another-key"), None).await;
+        assert_ne!(shown["status"], json!(418), "{vendor}: all are reset");
+    }
+    for number in 0..64 {
+        simulator.control_key("openai", &number.to_string(), json!({})).await;
+    }
+    let (status, body) = simulator.request(Method::PUT, "/_control/openai?key=64", Some(json!({}))).await;
+    assert_eq!((status.as_u16(), &body["error"]["code"]), (422, &json!("too_many_keys")));
 }
 
 fn entry_of(entry: &Value) -> (u64, Value, String) {

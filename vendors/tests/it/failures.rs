@@ -227,14 +227,18 @@ fn wrong_settings_are_named_and_keys_are_not() {
     config.vendors.push(vendors::llm::LlmVendorConfig {
         provider: "vendor_a".into(),
         wire: vendors::llm::LlmWire::VendorA,
-        base_url: "http://127.0.0.1:1/vendor_a".into(),
-        api_key: "secret\nkey".to_owned().into(),
+        endpoints: vec![vendors::llm::LlmEndpoint {
+            base_url: "http://127.0.0.1:1/vendor_a".into(),
+            api_key: "secret\nkey".to_owned().into(),
+        }],
     });
     assert!(!format!("{config:?}").contains("secret"));
     let Err(error) = LlmVendors::new(config.clone(), now) else { unreachable!("the key was taken") };
     assert!(matches!(&error, LlmSetupError::Vendor { provider, .. } if provider == "vendor_a"));
     assert!(!format!("{error:?}").contains("secret"));
-    config.vendors[0].api_key = "key".to_owned().into();
-    config.vendors[0].base_url = "not a url".into();
-    assert!(LlmVendors::new(config, now).is_err());
+    config.vendors[0].endpoints[0].api_key = "key".to_owned().into();
+    config.vendors[0].endpoints[0].base_url = "not a url".into();
+    assert!(LlmVendors::new(config.clone(), now).is_err());
+    config.vendors[0].endpoints.clear();
+    assert!(matches!(LlmVendors::new(config, now), Err(LlmSetupError::Nowhere { .. })));
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod raw;
+mod scripted;
 mod support;
 
 mod adapters;
@@ -10,9 +11,11 @@ mod answers;
 mod cancel;
 mod control;
 mod determinism;
+mod endpoints;
 mod failures;
 mod faults;
 mod functions;
+mod hedging;
 mod hostile;
 mod resilience;
 mod sdk;

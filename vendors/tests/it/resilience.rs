@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use vendors::llm::{AttemptObserver, AttemptReport, DeltaSink, FailureKind, LlmVendors};
+use vendors::llm::{AttemptObserver, AttemptReport, CallOptions, DeltaSink, FailureKind, LlmVendors};
 use vendors::resilience::{Backoff, BreakerConfig};
 
 use crate::support::*;
@@ -40,7 +40,8 @@ async fn numbers_go_on_from_the_first_attempt() {
     let vendors = simulator.vendors(|_| {});
     let mut reports = Reports::default();
     let cancel = CancellationToken::new();
-    let completed = vendors.complete(&chain(), &hello(), None, 7, &mut reports, &cancel).await.unwrap();
+    let seventh = CallOptions { first_attempt: 7, ..CallOptions::default() };
+    let completed = vendors.complete(&chain(), &hello(), None, seventh, &mut reports, &cancel).await.unwrap();
     assert_eq!(reports.story(), [(7, "vendor_a", "http_404"), (8, "vendor_b", "ok")]);
     assert_eq!(completed.attempts, 2);
 }
@@ -117,7 +118,10 @@ impl AttemptObserver for Times {
 async fn shortest_wait(vendors: &LlmVendors) -> Duration {
     let mut times = Times::default();
     let cancel = CancellationToken::new();
-    vendors.complete(&chain()[1..], &hello(), None, 1, &mut times, &cancel).await.unwrap_err();
+    vendors
+        .complete(&chain()[1..], &hello(), None, CallOptions::default(), &mut times, &cancel)
+        .await
+        .unwrap_err();
     times.0.windows(2).map(|pair| pair[1].0 - pair[0].1).min().unwrap()
 }
 

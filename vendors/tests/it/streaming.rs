@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use vendors::llm::{AttemptObserver, AttemptReport, DeltaSink, FailureKind};
+use vendors::llm::{AttemptObserver, AttemptReport, CallOptions, DeltaSink, FailureKind};
 use vendors::resilience::BreakerConfig;
 
 use crate::support::*;
@@ -27,7 +27,10 @@ async fn deltas_carry_the_attempt_that_wrote_them() {
     let (sink, mut deltas) = DeltaSink::channel(1000);
     let mut heal = Heal(&simulator, Reports::default());
     let cancel = CancellationToken::new();
-    vendors.complete(&chain(), &hello(), Some(&sink), 1, &mut heal, &cancel).await.unwrap();
+    vendors
+        .complete(&chain(), &hello(), Some(&sink), CallOptions::default(), &mut heal, &cancel)
+        .await
+        .unwrap();
     drop(sink);
     let mut texts = [String::new(), String::new()];
     while let Some(delta) = deltas.recv().await {

@@ -10,8 +10,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use vendors::llm::{
-    AttemptObserver, AttemptReport, ChainFailed, ChatMessage, ChatRequest, Completed, DeltaSink, LlmConfig,
-    LlmVendorConfig, LlmVendors, LlmWire, Target, ToolSpec, VENDOR_A, VENDOR_B,
+    AttemptObserver, AttemptReport, CallOptions, ChainFailed, ChatMessage, ChatRequest, Completed, DeltaSink,
+    LlmConfig, LlmEndpoint, LlmVendorConfig, LlmVendors, LlmWire, Target, ToolSpec, VENDOR_A, VENDOR_B,
 };
 use vendors::resilience::Backoff;
 use vendors::simulator::{self, Control, SimulatorConfig};
@@ -76,6 +76,11 @@ impl Simulator {
         assert_eq!(status, StatusCode::OK, "{body}");
     }
 
+    /// The same for the requests with this API key alone.
+    pub async fn control_key(&self, vendor: &str, key: &str, changes: Value) {
+        self.control(&format!("{vendor}?key={key}"), changes).await;
+    }
+
     pub async fn log(&self, vendor: &str) -> Vec<Value> {
         let (status, body) = self.request(Method::GET, &format!("/_log/{vendor}"), None).await;
         assert_eq!(status, StatusCode::OK, "{body}");
@@ -99,8 +104,7 @@ pub fn vendors_at(address: SocketAddr, change: impl FnOnce(&mut LlmConfig)) -> L
     let vendor = |provider: &str, wire| LlmVendorConfig {
         provider: provider.to_owned(),
         wire,
-        base_url: format!("http://{address}/{provider}"),
-        api_key: "a-key-for-tests".to_owned().into(),
+        endpoints: vec![endpoint(address, provider, "a-key-for-tests")],
     };
     let mut config = LlmConfig {
         vendors: vec![vendor(VENDOR_A, LlmWire::VendorA), vendor(VENDOR_B, LlmWire::VendorB)],
@@ -110,6 +114,11 @@ pub fn vendors_at(address: SocketAddr, change: impl FnOnce(&mut LlmConfig)) -> L
     };
     change(&mut config);
     LlmVendors::new(config, now).unwrap()
+}
+
+/// A key of a simulated vendor.
+pub fn endpoint(address: SocketAddr, vendor: &str, key: &str) -> LlmEndpoint {
+    LlmEndpoint { base_url: format!("http://{address}/{vendor}"), api_key: key.to_owned().into() }
 }
 
 pub fn target(provider: &str, model: &str) -> Target {
@@ -169,7 +178,18 @@ pub async fn complete(
     request: &ChatRequest,
     deltas: Option<&DeltaSink>,
 ) -> (Result<Completed, ChainFailed>, Reports) {
+    complete_with(vendors, chain, request, deltas, CallOptions::default()).await
+}
+
+pub async fn complete_with(
+    vendors: &LlmVendors,
+    chain: &[Target],
+    request: &ChatRequest,
+    deltas: Option<&DeltaSink>,
+    options: CallOptions,
+) -> (Result<Completed, ChainFailed>, Reports) {
     let mut reports = Reports::default();
-    let result = vendors.complete(chain, request, deltas, 1, &mut reports, &CancellationToken::new()).await;
+    let result =
+        vendors.complete(chain, request, deltas, options, &mut reports, &CancellationToken::new()).await;
     (result, reports)
 }

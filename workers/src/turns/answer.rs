@@ -1,5 +1,7 @@
 //! One claimed turn: ask the model, run what it asks for, until it has answered.
 
+use std::time::Duration;
+
 use domain::Session;
 use events::session::FailureCode;
 use nats::Failure;
@@ -7,7 +9,7 @@ use nats::live::{Delta, Live};
 use projections::configuration::AgentRecord;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use vendors::llm::{ChainFailed, Completed, DeltaSink, FailureKind, Target};
+use vendors::llm::{CallOptions, ChainFailed, Completed, DeltaSink, FailureKind, Target};
 
 use super::attempts::Attempts;
 use super::context::{Context, Fitted};
@@ -32,6 +34,7 @@ pub(super) async fn answer(workers: &Workers, mut claimed: Claimed) -> Result<Se
         return ending::fail(workers, claimed, attempts, FailureCode::AgentUnavailable, detail).await;
     };
     let chain = chain(workers, &agent);
+    let hedge_after = agent.settings.hedge_after_ms.map(|after| Duration::from_millis(after.into()));
     let mut context = Context::new(workers, &agent, &chain);
     loop {
         let rounds = tool_round::rounds(&claimed);
@@ -43,7 +46,7 @@ pub(super) async fn answer(workers: &Workers, mut claimed: Claimed) -> Result<Se
             }
             Fitted::ShutOut => return Err(attempts.shut_out().await),
         };
-        match ask(workers, &claimed, &chain, &request, &mut attempts).await {
+        match ask(workers, &claimed, &chain, &request, hedge_after, &mut attempts).await {
             Ok(completed) if !completed.reply.tool_calls.is_empty() && may_use_tools => {
                 match tool_round::run(workers, &mut claimed, completed.reply, rounds + 1).await? {
                     tool_round::Went::On => {}
@@ -72,18 +75,20 @@ async fn ask(
     claimed: &Claimed,
     chain: &[Target],
     request: &vendors::llm::ChatRequest,
+    hedge_after: Option<Duration>,
     attempts: &mut Attempts<'_>,
 ) -> Result<Completed, ChainFailed> {
-    let first = attempts.next_number();
+    let options = CallOptions { first_attempt: attempts.next_number(), hedge_after };
     // A turn is not cancelled by a shutdown: it finishes within the drain, or another worker takes it over.
     let cancel = CancellationToken::new();
     if !claimed.message.stream {
-        return workers.vendors.complete(chain, request, None, first, attempts, &cancel).await;
+        return workers.vendors.complete(chain, request, None, options, attempts, &cancel).await;
     }
     let (sink, deltas) = DeltaSink::channel(DELTAS_IN_FLIGHT);
     let forward = forward(workers.nats.live.clone(), claimed.message.job_id, deltas);
     let complete = async {
-        let completed = workers.vendors.complete(chain, request, Some(&sink), first, attempts, &cancel).await;
+        let completed =
+            workers.vendors.complete(chain, request, Some(&sink), options, attempts, &cancel).await;
         drop(sink);
         completed
     };

@@ -8,6 +8,9 @@ use vendors::llm::{AttemptObserver, AttemptReport};
 use super::{Claimed, SOURCE};
 use crate::{Workers, away};
 
+/// Most requests that a turn has under way: one, and a second beside it where the agent hedges.
+const REQUESTS_AT_ONCE: u32 = 2;
+
 /// The attempts of one turn, those of workers before this one included.
 pub(super) struct Attempts<'a> {
     workers: &'a Workers,
@@ -18,7 +21,7 @@ pub(super) struct Attempts<'a> {
     agent_id: AgentId,
     cause: events::Cause,
     pub billed: Vec<BilledAttempt>,
-    /// Requests that dead workers may have had under way: one each, in no fact.
+    /// Requests that dead workers may have had under way, in no fact.
     unrecorded: u32,
     pending: Vec<PendingAppend>,
 }
@@ -45,7 +48,7 @@ impl<'a> Attempts<'a> {
             agent_id: claimed.session.opened.as_ref().map_or_else(AgentId::new, |opened| opened.agent_id),
             cause: claimed.cause.clone(),
             billed,
-            unrecorded: claimed.attempt - 1,
+            unrecorded: REQUESTS_AT_ONCE * (claimed.attempt - 1),
             pending: Vec::new(),
         })
     }
@@ -93,6 +96,7 @@ impl AttemptObserver for Attempts<'_> {
             agent_id: self.agent_id,
             provider: report.provider,
             model: report.model,
+            endpoint: report.endpoint,
             number: report.number,
             outcome: outcome(report.outcome),
             error_code: report.error_code.map(|code| code.as_str().to_string()),

@@ -8,7 +8,7 @@ use events::session::SessionSummarized;
 use nats::Failure;
 use tokio_util::sync::CancellationToken;
 use vendors::llm::estimate::{cut, tokens};
-use vendors::llm::{ChatMessage, ChatRequest, Target};
+use vendors::llm::{CallOptions, ChatMessage, ChatRequest, Target};
 
 use super::Claimed;
 use super::attempts::Attempts;
@@ -50,11 +50,12 @@ pub(super) async fn make(
         return Err(Failure::Fatal { reason: "there is nothing to summarise".to_owned() });
     };
     let Words { event_id: through, .. } = *last.words();
-    let first = attempts.next_number();
+    // Not hedged: it does not stream, and a summary takes its time before the first byte of it comes.
+    let options = CallOptions { first_attempt: attempts.next_number(), hedge_after: None };
     let cancel = CancellationToken::new();
     let asked = request(material);
     let completed =
-        match workers.vendors.complete(material.chain, &asked, None, first, attempts, &cancel).await {
+        match workers.vendors.complete(material.chain, &asked, None, options, attempts, &cancel).await {
             Ok(completed) if completed.reply.text.trim().is_empty() => {
                 return Ok(nothing(claimed, "it was empty"));
             }

@@ -82,6 +82,8 @@ struct Agent {
     calendar: Option<CalendarView>,
     /// Whom `transfer_call` may hand callers over to.
     transfer_numbers: Vec<String>,
+    /// `null`: never a second request beside a slow first one.
+    hedge_after_ms: Option<u32>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -108,6 +110,7 @@ impl Agent {
             metadata: settings.metadata,
             calendar: settings.calendar.map(CalendarView::from),
             transfer_numbers: settings.transfer_numbers,
+            hedge_after_ms: settings.hedge_after_ms,
             created_at: at.0,
             updated_at: at.1,
         }

@@ -1,6 +1,7 @@
 //! From what a client sends to an agent's settings: defaults, merging, and every check.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use domain::{tools, transfer};
 use events::PromptId;
@@ -94,6 +95,11 @@ pub(crate) struct AgentPatch {
     #[serde(deserialize_with = "sent")]
     #[schema(value_type = Option<Vec<String>>, example = json!(["+493012345678"]))]
     transfer_numbers: Sent<Vec<String>>,
+    /// When a vendor has begun no answer after so many milliseconds, a second request starts beside the first, and the
+    /// first to answer is heard. Costs money for speed; `null`: never.
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<u32>, minimum = 100, maximum = 30000)]
+    hedge_after_ms: Sent<u32>,
 }
 
 /// An agent's fields, `name` among them.
@@ -115,6 +121,7 @@ impl ToSchema for AgentBody {}
 const DEFAULT_LANGUAGE: &str = "en-US";
 const MAX_FALLBACKS: usize = 8;
 const MAX_METADATA_BYTES: usize = 16 * 1_024;
+const HEDGE_AFTER_MS: RangeInclusive<u32> = 100..=30_000;
 
 impl AgentPatch {
     /// The settings of a new agent, or of one that is replaced.
@@ -202,6 +209,7 @@ impl AgentPatch {
                 Some(Some(patch)) => Some(patch.merged_into(base.calendar.as_ref())),
             },
             transfer_numbers: or(self.transfer_numbers, &base.transfer_numbers, Vec::new),
+            hedge_after_ms: self.hedge_after_ms.unwrap_or(base.hedge_after_ms),
         };
         check(&settings, &mut mistakes);
         let is_tool = |name: &String| {
@@ -231,6 +239,7 @@ fn defaults(providers: &[Provider]) -> AgentSettings {
         metadata: Map::new(),
         calendar: None,
         transfer_numbers: Vec::new(),
+        hedge_after_ms: None,
     }
 }
 
@@ -387,6 +396,10 @@ fn check(settings: &AgentSettings, mistakes: &mut Mistakes) {
     mistakes.check_object("metadata", &settings.metadata, MAX_METADATA_BYTES);
     calendar::check(settings.calendar.as_ref(), mistakes);
     check_transfer_numbers(&settings.transfer_numbers, mistakes);
+    if settings.hedge_after_ms.is_some_and(|after| !HEDGE_AFTER_MS.contains(&after)) {
+        let (least, most) = HEDGE_AFTER_MS.into_inner();
+        mistakes.add("hedge_after_ms", format_args!("must be {least} to {most}, or null"));
+    }
 }
 
 fn check_tools(enabled: &[String], is_tool: impl Fn(&String) -> bool, mistakes: &mut Mistakes) {

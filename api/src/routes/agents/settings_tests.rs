@@ -200,6 +200,21 @@ fn a_patch_merges_into_the_calendar_and_null_gives_the_default_back() {
 }
 
 #[test]
+fn hedging_has_its_bounds_and_null_takes_it_back() {
+    for after in [100, 30_000] {
+        let settings = settings(json!({ "name": "Desk", "hedge_after_ms": after })).unwrap();
+        assert_eq!(settings.hedge_after_ms, Some(after));
+    }
+    for after in [0, 99, 30_001] {
+        let mistakes = settings(json!({ "name": "Desk", "hedge_after_ms": after })).unwrap_err();
+        assert_eq!(mistakes, ["hedge_after_ms"]);
+    }
+    let current = settings(json!({ "name": "Desk", "hedge_after_ms": 500 })).unwrap();
+    assert_eq!(patched(Some(&current), json!({ "name": "Desk 2" })).unwrap().hedge_after_ms, Some(500));
+    assert_eq!(patched(Some(&current), json!({ "hedge_after_ms": null })).unwrap().hedge_after_ms, None);
+}
+
+#[test]
 fn the_tools_of_the_calendar_can_be_given() {
     let tools = json!(["check_availability", "book_appointment", "invoice_lookup"]);
     assert_eq!(settings(json!({ "name": "Desk", "tools_enabled": tools })).unwrap().tools_enabled.len(), 3);
