@@ -1,25 +1,40 @@
 //! Answers that no honest vendor gives.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::post;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
-use vendors::llm::{AttemptReport, DeltaSink};
+use vendors::llm::{AttemptOutcome, AttemptReport, DeltaSink, LlmConfig};
 
 use crate::support::*;
 
 /// What our client reports of a VendorA that answers so.
 async fn report(answer: fn() -> axum::response::Response, streaming: bool) -> AttemptReport {
+    report_within(answer, streaming, |config| config.timeout = PATIENT).await
+}
+
+/// The same with other limits; the whole attempt has 600 ms.
+async fn report_within(
+    answer: fn() -> axum::response::Response,
+    streaming: bool,
+    limits: impl FnOnce(&mut LlmConfig),
+) -> AttemptReport {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = Router::new().route("/vendor_a/v1/generate", post(move || async move { answer() }));
     let tracker = TaskTracker::new();
     tracker.spawn(async move { axum::serve(listener, router).await });
-    let vendors = vendors_at(address, |config| config.max_retries = 0);
+    let vendors = vendors_at(address, |config| {
+        config.max_retries = 0;
+        config.timeout = IMPATIENT;
+        limits(config);
+    });
     let (sink, _deltas) = DeltaSink::channel(100_000);
     let (_, mut reports) = complete(&vendors, &chain()[..1], &hello(), streaming.then_some(&sink)).await;
     reports.0.remove(0)
@@ -38,6 +53,39 @@ async fn an_endless_answer_is_cut_off_as_garbage() {
         assert_eq!(report.error.unwrap(), "the answer is larger than 1048576 bytes");
         assert_eq!(report.usage.estimated, streaming, "its tokens had come");
     }
+}
+
+/// A body that never ends: a piece every few milliseconds.
+fn trickle(first: &'static str, piece: &'static str) -> axum::response::Response {
+    let pieces = stream::repeat(piece).then(async |piece| {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        piece
+    });
+    Body::from_stream(stream::iter([first]).chain(pieces).map(Ok::<_, std::io::Error>)).into_response()
+}
+
+const WORD: &str = "event: text\ndata: {\"text\": \"a \"}\n\n";
+const COMMENT: &str = ": keep-alive\n\n";
+
+#[tokio::test]
+async fn words_that_never_end_are_ended_by_the_limit_of_the_whole_attempt() {
+    let report = report_within(|| trickle(WORD, WORD), true, |_| {}).await;
+    assert_eq!(report.error.unwrap(), "no whole answer within 600 ms");
+    assert_eq!(report.outcome, AttemptOutcome::TimedOut);
+    assert!(report.usage.estimated && report.usage.tokens_out > 1, "{:?}", report.usage);
+}
+
+#[tokio::test]
+async fn a_body_of_endless_comments_is_ended() {
+    let limit = Duration::from_millis(200);
+    let report =
+        report_within(|| trickle("", COMMENT), true, |config| config.first_token_timeout = limit).await;
+    assert_eq!(report.error.unwrap(), "no first token within 200 ms");
+    let report = report_within(|| trickle(WORD, COMMENT), true, |config| config.stall_timeout = limit).await;
+    assert_eq!(report.error.unwrap(), "the stream stood still for 200 ms");
+    assert!(report.usage.estimated);
+    let report = report_within(|| trickle("", "\n"), false, |_| {}).await;
+    assert_eq!(report.error.unwrap(), "no whole answer within 600 ms");
 }
 
 #[tokio::test]
