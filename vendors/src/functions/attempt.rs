@@ -83,7 +83,7 @@ impl Functions {
             failed.retry_after = retry_after;
             return Err(failed);
         }
-        let answer = body.whole().await.map_err(|error| not_read(status, &error))?;
+        let answer = body.whole(|| ()).await.map_err(|error| not_read(status, &error))?;
         Ok((status.as_u16(), result(&answer)))
     }
 }
