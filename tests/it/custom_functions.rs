@@ -52,6 +52,26 @@ async fn session_with(client: &Client, tools: Value) -> String {
 }
 
 #[tokio::test]
+async fn tools_that_are_called_at_once_run_at_once() {
+    let (_world, client) = World::start_with(&PRIVATE).await;
+    // Answers nothing: the second call is seen only if it does not wait for the first.
+    let endpoint = Endpoint::start(|_, _| None).await;
+    for name in ["order_status", "order_price"] {
+        let mut function = order_status(&endpoint.url);
+        function["name"] = json!(name);
+        made(&client, function).await;
+    }
+    let session = session_with(&client, json!(["order_status", "order_price"])).await;
+    let message = json!({ "content": "order_status and order_price, please: {\"order_id\": \"A-17\"}" });
+    let path = format!("/api/sessions/{session}/messages");
+    let accepted = client.request(Method::POST, &path).header("Prefer", "respond-async").json(&message);
+    assert_eq!(client.send(accepted).await.unwrap().status, StatusCode::ACCEPTED);
+    endpoint.wait_for(2).await;
+    let runs = client.get(&format!("/api/tool-executions?session_id={session}")).await;
+    assert!(runs.rows().is_empty(), "one had ended before the other began: {runs:?}");
+}
+
+#[tokio::test]
 async fn a_model_calls_the_function_and_its_secret_is_nowhere_to_be_read() {
     let (world, client) = World::start_with(&PRIVATE).await;
     let endpoint =

@@ -6,7 +6,7 @@
 //! 1. Results of tools that were called since the user last spoke are put into words.
 //! 2. Invoice numbers in the user's last message are looked up, if `invoice_lookup` is offered: one call
 //!    each, at once.
-//! 3. An offered tool whose name (one with `_` or `-`) the user says is called, with the JSON object in the
+//! 3. Offered tools whose names (with `_` or `-`) the user says are called, at once, each with the JSON object in the
 //!    message.
 //! 4. A user who wants to hang up (`end_call`) or to talk to a person (`transfer_call`, to the number in the message) gets
 //!    that tool called, if it is offered.
@@ -142,9 +142,12 @@ fn decide(conversation: &Conversation<'_>) -> Answer {
             |number| NewCall { tool: INVOICE_TOOL.to_owned(), arguments: json!({"invoice_id": number}) };
         return Answer { calls: numbers.into_iter().map(call).collect(), ..Answer::default() };
     }
-    if let Some(tool) = conversation.tools.iter().find(|tool| names_tool(message, tool)) {
-        let call = NewCall { tool: tool.to_string(), arguments: Value::Object(json_in(message)) };
-        return Answer { calls: vec![call], ..Answer::default() };
+    let named = conversation.tools.iter().filter(|tool| names_tool(message, tool));
+    let calls: Vec<_> = named
+        .map(|tool| NewCall { tool: tool.to_string(), arguments: Value::Object(json_in(message)) })
+        .collect();
+    if !calls.is_empty() {
+        return Answer { calls, ..Answer::default() };
     }
     if let Some((tool, arguments)) = parting::wanted(message)
         && conversation.offers(tool)
