@@ -53,6 +53,10 @@ pub const RESERVED_HEADERS: [&str; 21] = [
     "x-correlation-id",
 ];
 
+/// How we introduce ourselves to tenants' servers.
+pub(crate) const OUR_NAME: HeaderValue =
+    HeaderValue::from_static(concat!("VocalBridge/", env!("CARGO_PKG_VERSION")));
+
 /// Requests of one call at most.
 const MAX_ATTEMPTS: u32 = 3;
 const BACKOFF: Backoff = Backoff { min_wait: Duration::from_millis(250), max_wait: Duration::from_secs(20) };

@@ -1,6 +1,6 @@
 //! Every third party that VocalBridge talks to, and the only place that calls one.
 //!
-//! A port per kind of vendor ([`llm`], and tenants' own [`functions`]) is small and says nothing of any vendor's
+//! A port per kind of vendor ([`llm`], and tenants' own [`functions`] and [`mcp`] servers) is small and says nothing of any vendor's
 //! wire format; one file per vendor translates. Below the ports lie the shared HTTP client with its error classes ([`http`]) and
 //! the resilience layer ([`resilience`]): time limits, backoff, `Retry-After`, circuit breakers and fallback
 //! chains. [`simulator`] holds the built-in vendors: real HTTP servers with their own wire formats, which can
@@ -14,6 +14,7 @@
 
 pub mod functions;
 pub mod llm;
+pub mod mcp;
 
 pub mod http;
 pub mod resilience;

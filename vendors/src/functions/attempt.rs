@@ -6,10 +6,9 @@ use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, U
 use reqwest::{StatusCode, Url};
 use serde_json::{Map, Value};
 
-use super::{FunctionCall, Functions, MAX_ANSWER_BYTES, Method};
+use super::{FunctionCall, Functions, MAX_ANSWER_BYTES, Method, OUR_NAME};
 use crate::http::{Body, ErrorCode, VendorError, guard, parse_retry_after};
 
-const OUR_NAME: HeaderValue = HeaderValue::from_static(concat!("VocalBridge/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");

@@ -8,6 +8,7 @@
 //! | `POST /openai/v1/chat/completions`, `/groq/openai/v1/…`, `/deepseek/…`, `/deepseek/v1/…` | chat completions, see [`openai`] |
 //! | `POST /anthropic/v1/messages` | messages, see [`anthropic`] |
 //! | `POST /google/{v1,v1beta}/models/{model}:generateContent`, `:streamGenerateContent` | Gemini, see [`google`] |
+//! | `POST`, `GET`, `DELETE /mcp` | an MCP server with two tools, see `mcp.rs`; it has no control and no log |
 //! | `GET …/models` of each of these | the models that the vendor is glad to name |
 //! | `GET`, `PUT`, `DELETE /_control/{vendor}` | show, merge into, reset how a vendor behaves, see [`Control`]; with `?key=…` to the requests with this API key alone |
 //! | `GET`, `DELETE /_log/{vendor}` | every request that was received, oldest first (`?after=<index>`, `?bodies=false`); clear |
@@ -32,6 +33,7 @@ mod format;
 pub mod google;
 mod invoices;
 mod log;
+mod mcp;
 mod misbehave;
 pub mod openai;
 mod parting;
@@ -125,6 +127,7 @@ fn router(simulator: Arc<Simulator>) -> Router {
         .merge(openai::routes())
         .merge(anthropic::routes())
         .merge(google::routes())
+        .merge(mcp::routes(&simulator.shutdown))
         .route("/_control/{vendor}", get(control::show).put(control::merge).delete(control::reset))
         .route("/_log/{vendor}", get(log::show).delete(log::clear))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES))
