@@ -69,7 +69,7 @@ impl Once {
             Makes::NoSecret => [0; 32],
             Makes::Secret => random_secret(),
         };
-        let fresh = Self { seed: Uuid::now_v7(), at: app.clock.now(), secret, replayed: false };
+        let fresh = Self { secret, ..Self::now(app) };
         let Some(key) = key_of(sent.headers)? else { return Ok(fresh) };
         let secret = match makes {
             Makes::NoSecret => None,
@@ -104,6 +104,11 @@ impl Once {
             Some(sealed) => open(app, sent.tenant_id, first.seed, sealed).await?,
         };
         Ok(Self { seed: first.seed, at: first.at, secret, replayed: true })
+    }
+
+    /// Of a request that cannot be repeated: a GET that makes something, such as a question to somebody else.
+    pub(crate) fn now(app: &App) -> Self {
+        Self { seed: Uuid::now_v7(), at: app.clock.now(), secret: [0; 32], replayed: false }
     }
 
     /// The id of the thing that the request makes.

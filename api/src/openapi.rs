@@ -30,7 +30,7 @@ use crate::problem::{Code, FieldError, MEDIA_TYPE, ProblemBody};
         (name = "Keys", description = "API keys and their roles: admin, developer, viewer"),
         (name = "Agents", description = "Who talks to the customers, and how"),
         (name = "System prompts", description = "What agents tell their models, with variables and versions"),
-        (name = "Tools", description = "What agents can do: the built-in tools and the tenant's own functions"),
+        (name = "Tools", description = "What agents can do: the built-in tools, the tenant's own functions and its MCP servers"),
         (name = "Sessions", description = "Conversations and their messages"),
         (name = "Jobs", description = "Accepted work and what became of it"),
         (name = "Analytics", description = "Usage, vendor requests, tool runs"),
@@ -71,6 +71,8 @@ pub(crate) mod problems {
         OfAName: NameTaken LimitReached Conflict;
         /// Of a tool that is waited for.
         OfARun: Unavailable AtCapacity ShuttingDown ToolTimeout;
+        /// Of a tenant's MCP server that is asked.
+        OfAnMcpServer: McpServerFailed;
         /// Of a server that is not ready.
         Starting: Unavailable ShuttingDown;
         /// Of a stream that takes a place.
@@ -235,6 +237,13 @@ mod tests {
             "patch /api/custom-functions/{id}",
             "delete /api/custom-functions/{id}",
             "post /api/custom-functions/{id}/test",
+            "get /api/mcp-servers",
+            "post /api/mcp-servers",
+            "get /api/mcp-servers/{id}",
+            "put /api/mcp-servers/{id}",
+            "patch /api/mcp-servers/{id}",
+            "delete /api/mcp-servers/{id}",
+            "get /api/mcp-servers/{id}/tools",
             "get /api/sessions",
             "post /api/sessions",
             "get /api/sessions/{id}",

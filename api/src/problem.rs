@@ -68,6 +68,7 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key was used with another body";
     InternalError = "internal_error", INTERNAL_SERVER_ERROR, "Something failed on our side";
     VendorFailed = "vendor_failed", BAD_GATEWAY, "Every vendor was tried and failed";
+    McpServerFailed = "mcp_server_failed", BAD_GATEWAY, "The MCP server does not answer as it should";
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "A part of the system is away at the moment";
     AtCapacity = "at_capacity", SERVICE_UNAVAILABLE, "Too much work is under way at the moment";
     ShuttingDown = "shutting_down", SERVICE_UNAVAILABLE, "This server is stopping";

@@ -6,7 +6,8 @@ use std::time::Duration;
 use events::session::ToolStatus;
 use events::tool_run::{ToolRunCompleted, ToolRunRequested};
 use events::{
-    AgentId, Aggregate, Event, EventId, FunctionId, JobId, Payload, Recorded, TenantId, ToolCallId,
+    AgentId, Aggregate, Event, EventId, FunctionId, JobId, McpServerId, Payload, Recorded, TenantId,
+    ToolCallId,
 };
 use nats::LiveMessage;
 use nats::live::{Hear, LiveSubscription};
@@ -25,9 +26,11 @@ use crate::problem::{Code, Problem};
 
 /// What is to be run.
 pub(crate) struct Wanted {
-    /// For whom; `None`: a function is tested.
+    /// For whom; `None`: a function is tested, or an MCP server asked.
     pub agent_id: Option<AgentId>,
     pub function_id: Option<FunctionId>,
+    /// A server to be asked what it offers.
+    pub mcp_server_id: Option<McpServerId>,
     pub name: String,
     pub arguments: Map<String, Value>,
 }
@@ -40,12 +43,12 @@ pub(crate) struct Ended {
     id: ToolCallId,
     /// `ok` or `error`.
     #[schema(example = "ok")]
-    status: &'static str,
+    pub(crate) status: &'static str,
     /// `null` when it failed.
     #[schema(value_type = Object)]
-    result: Value,
+    pub(crate) result: Value,
     /// What a model would have been told; `null` when it succeeded.
-    error: Option<String>,
+    pub(crate) error: Option<String>,
     latency_ms: u64,
 }
 
@@ -69,11 +72,12 @@ pub(crate) async fn run(
     let live = live.map_err(|error| Problem::unavailable(&error))?;
     let is_under_way = once.replayed && app.nats.log.first(&aggregate).await?.is_some();
     if !is_under_way {
-        let Wanted { agent_id, function_id, name, arguments } = wanted.await?;
+        let Wanted { agent_id, function_id, mcp_server_id, name, arguments } = wanted.await?;
         let event_id: EventId = once.derived("tool_run.requested");
         let arguments = Value::Object(arguments).to_string();
         let arguments = app.keyring.seal(tenant_id, tenant_id.0, event_id, &arguments).await?;
-        let requested = ToolRunRequested { tool_call_id, agent_id, function_id, name, arguments };
+        let requested =
+            ToolRunRequested { tool_call_id, agent_id, function_id, mcp_server_id, name, arguments };
         let event = Event::new(event_id, once.at, SOURCE, aggregate, &caller.cause(), requested);
         append::create(app, event, once.replayed).await?;
     }

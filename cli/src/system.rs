@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use vendors::functions::{self, Functions};
 use vendors::http::guard::{Names, SystemNames};
 use vendors::llm::{LlmConfig, LlmEndpoint, LlmVendorConfig, LlmVendors};
+use vendors::mcp::{Mcp, McpLimits};
 use vendors::resilience::Backoff;
 use vendors::simulator::{self, SimulatorConfig};
 use workers::{Outside, Workers};
@@ -233,6 +234,10 @@ impl System {
             backoff: Backoff { min_wait: settings.retry_min_wait, max_wait: settings.retry_max_wait },
             ..Default::default()
         };
+        let mcp = Mcp::new(self.settings.urls, &self.names, McpLimits::default()).context("MCP servers")?;
+        let mcp = Arc::new(mcp);
+        let (sessions, ended) = (mcp.clone(), end.clone());
+        tracker.spawn(async move { sessions.run(ended).await });
         let outside = Outside {
             vendors: LlmVendors::new(llm, wall_clock).context("the vendors")?,
             functions: Functions::new(
@@ -242,6 +247,7 @@ impl System {
                 wall_clock,
             )
             .context("tenants' functions")?,
+            mcp,
         };
         let config = workers::Config {
             prices: models.price_book(),

@@ -90,6 +90,8 @@ pub enum Family {
     Calendar,
     /// All functions of one tenant, under the tenant's id.
     Functions,
+    /// All MCP servers of one tenant, under the tenant's id.
+    McpServers,
     Session,
     /// Facts about a session that no decision depends on (vendor attempts, tool runs): they stand beside the session,
     /// under the session's id, so that recording one never fails and never disturbs the session's compare-and-set.
@@ -101,7 +103,7 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Tenant,
         Self::Key,
         Self::Agent,
@@ -110,6 +112,7 @@ impl Family {
         Self::Invoice,
         Self::Calendar,
         Self::Functions,
+        Self::McpServers,
         Self::Session,
         Self::SessionFacts,
         Self::ToolRun,
@@ -126,6 +129,7 @@ impl Family {
             Self::Invoice => "invoice",
             Self::Calendar => "calendar",
             Self::Functions => "functions",
+            Self::McpServers => "mcp_servers",
             Self::Session => "session",
             Self::SessionFacts => "session_facts",
             Self::ToolRun => "tool_run",
@@ -196,6 +200,11 @@ impl Aggregate {
     /// All functions of a tenant are one history: whether a name is free depends on every other function.
     pub fn functions(tenant_id: TenantId) -> Self {
         Self { tenant_id, family: Family::Functions, id: tenant_id.0 }
+    }
+
+    /// All MCP servers of a tenant are one history, as its functions are.
+    pub fn mcp_servers(tenant_id: TenantId) -> Self {
+        Self { tenant_id, family: Family::McpServers, id: tenant_id.0 }
     }
 
     pub fn session(tenant_id: TenantId, session_id: SessionId) -> Self {

@@ -75,6 +75,8 @@ uuid_id! {
     ToolCallId;
     /// A tenant's own function.
     FunctionId;
+    /// A tenant's MCP server.
+    McpServerId;
     /// One booked appointment; derived from the tool call that booked it, so that the call books once.
     AppointmentId;
     /// One event of the log; also the `Nats-Msg-Id` it is de-duplicated by.

@@ -5,7 +5,7 @@
 //! clock behind the caller's back: times and ids are passed in.
 //!
 //! Start with [`envelope`], then [`payload`] (the list of all event types), then the families: [`tenant`], [`agent`],
-//! [`prompt`], [`session`], [`invoice`], [`appointment`], [`function`], [`tool_run`], [`system`].
+//! [`prompt`], [`session`], [`invoice`], [`appointment`], [`function`], [`mcp_server`], [`tool_run`], [`system`].
 
 pub mod agent;
 pub mod appointment;
@@ -15,6 +15,7 @@ pub mod envelope;
 pub mod function;
 pub mod ids;
 pub mod invoice;
+pub mod mcp_server;
 pub mod payload;
 pub mod prompt;
 pub mod recorded;

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Lane, agent, appointment, function, invoice, prompt, session, system, tenant, tool_run};
+use crate::{
+    Lane, agent, appointment, function, invoice, mcp_server, prompt, session, system, tenant, tool_run,
+};
 
 /// What one event type is called and whose work it is.
 pub trait EventPayload: Serialize + DeserializeOwned {
@@ -108,6 +110,9 @@ payloads! {
     FunctionCreated(function::FunctionCreated) = "vocalbridge.function.created", version 1, lane Note;
     FunctionUpdated(function::FunctionUpdated) = "vocalbridge.function.updated", version 1, lane Note;
     FunctionDeleted(function::FunctionDeleted) = "vocalbridge.function.deleted", version 1, lane Note;
+    McpServerCreated(mcp_server::McpServerCreated) = "vocalbridge.mcp_server.created", version 1, lane Note;
+    McpServerUpdated(mcp_server::McpServerUpdated) = "vocalbridge.mcp_server.updated", version 1, lane Note;
+    McpServerDeleted(mcp_server::McpServerDeleted) = "vocalbridge.mcp_server.deleted", version 1, lane Note;
     SessionCreated(session::SessionCreated) = "vocalbridge.session.created", version 1, lane Note;
     MessageReceived(session::MessageReceived) = "vocalbridge.session.message_received", version 1, lane Turn;
     TurnStarted(session::TurnStarted) = "vocalbridge.session.turn_started", version 1, lane Note;

@@ -10,6 +10,7 @@ use crate::function::{
     FunctionCreated, FunctionDeleted, FunctionMethod, FunctionSettings, FunctionUpdated, SecretHeader,
 };
 use crate::invoice::{InvoiceRecorded, InvoiceStatus};
+use crate::mcp_server::{McpServerCreated, McpServerDeleted, McpServerSettings, McpServerUpdated};
 use crate::prompt::{
     DefaultPromptChosen, PromptCreated, PromptDeleted, PromptSettings, PromptUpdated, PromptVersion,
 };
@@ -102,6 +103,17 @@ fn function() -> FunctionSettings {
     }
 }
 
+fn mcp_server() -> McpServerSettings {
+    let secret = SecretHeader { value: sealed(), sealed_for: EventId(id(13)) };
+    McpServerSettings {
+        name: "crm".to_owned(),
+        description: "Customers and their orders".to_owned(),
+        url: "https://crm.example.com/mcp".to_owned(),
+        headers: [("Authorization".to_owned(), secret)].into(),
+        is_active: true,
+    }
+}
+
 fn billed() -> Vec<BilledAttempt> {
     vec![BilledAttempt {
         attempt_id: EventId(id(11)),
@@ -154,6 +166,9 @@ pub fn payloads() -> Vec<Payload> {
         FunctionCreated { function_id: id(14).into(), settings: function() }.into(),
         FunctionUpdated { function_id: id(14).into(), version: 2, settings: function() }.into(),
         FunctionDeleted { function_id: id(14).into() }.into(),
+        McpServerCreated { mcp_server_id: id(15).into(), settings: mcp_server() }.into(),
+        McpServerUpdated { mcp_server_id: id(15).into(), version: 2, settings: mcp_server() }.into(),
+        McpServerDeleted { mcp_server_id: id(15).into() }.into(),
         SessionCreated {
             agent_id,
             channel: Channel::Chat,
@@ -276,6 +291,7 @@ pub fn payloads() -> Vec<Payload> {
             tool_call_id: id(10).into(),
             agent_id: None,
             function_id: Some(id(14).into()),
+            mcp_server_id: None,
             name: "order_status".to_owned(),
             arguments: sealed(),
         }
@@ -284,6 +300,7 @@ pub fn payloads() -> Vec<Payload> {
             tool_call_id: id(10).into(),
             agent_id: None,
             function_id: Some(id(14).into()),
+            mcp_server_id: None,
             name: "order_status".to_owned(),
             arguments: sealed(),
             status: ToolStatus::Ok,
@@ -321,6 +338,10 @@ pub fn events() -> Vec<Event> {
             (Payload::FunctionCreated(_) | Payload::FunctionUpdated(_) | Payload::FunctionDeleted(_), _) => {
                 Aggregate::functions(tenant_id)
             }
+            (
+                Payload::McpServerCreated(_) | Payload::McpServerUpdated(_) | Payload::McpServerDeleted(_),
+                _,
+            ) => Aggregate::mcp_servers(tenant_id),
             (Payload::ToolRunRequested(_) | Payload::ToolRunCompleted(_), _) => {
                 Aggregate::tool_run(tenant_id, id(10).into())
             }

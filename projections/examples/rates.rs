@@ -42,7 +42,7 @@ async fn main() {
 
     let events = chat(&mut story, messages);
     let log = MemoryLog::new(1);
-    sqlx::query("truncate checkpoints, tenants, api_keys, agents, invoices, custom_functions, sessions, messages, jobs, provider_calls, tool_executions, usage_entries, appointments, archive")
+    sqlx::query("truncate checkpoints, tenants, api_keys, agents, invoices, custom_functions, mcp_servers, sessions, messages, jobs, provider_calls, tool_executions, usage_entries, appointments, archive")
         .execute(&test.admin)
         .await
         .unwrap();

@@ -1,8 +1,9 @@
-//! Projection `configuration`: tenants, their keys, agents, prompts, functions and invoices.
+//! Projection `configuration`: tenants, their keys, agents, prompts, functions, MCP servers and invoices.
 //!
 //! These events are rare, so each is written by itself.
 
 pub mod custom_functions;
+pub mod mcp_servers;
 pub mod prompts;
 
 use std::collections::HashMap;
@@ -29,6 +30,7 @@ pub(crate) const TABLES: &[Table] = &[
     Table { name: "default_prompts", key: &["tenant_id"] },
     Table { name: "invoices", key: &["tenant_id", "invoice_number"] },
     Table { name: "custom_functions", key: &["tenant_id", "function_id"] },
+    Table { name: "mcp_servers", key: &["tenant_id", "mcp_server_id"] },
 ];
 
 /// A business that uses VocalBridge.
@@ -184,6 +186,7 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
             _ => {
                 prompts::apply(&mut *connection, sequence, event).await?;
                 custom_functions::apply(&mut *connection, sequence, event).await?;
+                mcp_servers::apply(&mut *connection, sequence, event).await?;
                 continue;
             }
         };

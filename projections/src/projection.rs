@@ -105,5 +105,8 @@ pub(crate) fn configures(event: &Event) -> bool {
             | Payload::FunctionCreated(_)
             | Payload::FunctionUpdated(_)
             | Payload::FunctionDeleted(_)
+            | Payload::McpServerCreated(_)
+            | Payload::McpServerUpdated(_)
+            | Payload::McpServerDeleted(_)
     )
 }

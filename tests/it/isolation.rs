@@ -11,6 +11,7 @@ struct Used {
     agent: String,
     prompt: String,
     function: String,
+    mcp_server: String,
     key: String,
     session: String,
     job: String,
@@ -33,6 +34,12 @@ async fn used(world: &World, client: &Client) -> Used {
         "headers": { "X-Secret": "a secret that is long enough" }
     });
     let function = client.post("/api/custom-functions", function).await;
+    let mcp_server = json!({
+        "name": "secret", "description": "Secret", "url": "https://secret.example.com/mcp",
+        "headers": { "X-Secret": "a secret that is long enough" }
+    });
+    let mcp_server = client.post("/api/mcp-servers", mcp_server).await;
+    assert_eq!(mcp_server.status, StatusCode::CREATED, "{mcp_server:?}");
     let agent = json!({
         "name": "Secret desk", "tools_enabled": ["invoice_lookup", TOOL], "system_prompt_id": prompt,
         "prompt_variables": { "desk": "secret-desk" }
@@ -55,6 +62,7 @@ async fn used(world: &World, client: &Client) -> Used {
         reply.text("message_id").to_owned(),
         key.text("id").to_owned(),
         function.text("id").to_owned(),
+        mcp_server.text("id").to_owned(),
         tool.text("id").to_owned(),
     ]);
     marks.extend([agent.clone(), prompt.clone(), session.clone(), job.clone(), correlation.clone()]);
@@ -62,6 +70,7 @@ async fn used(world: &World, client: &Client) -> Used {
         agent,
         prompt,
         function: function.text("id").to_owned(),
+        mcp_server: mcp_server.text("id").to_owned(),
         key: key.text("id").to_owned(),
         session,
         job,
@@ -77,6 +86,7 @@ impl Used {
             ("/api/agents/", self.agent.as_str()),
             ("/api/system-prompts/", &self.prompt),
             ("/api/custom-functions/", &self.function),
+            ("/api/mcp-servers/", &self.mcp_server),
             ("/api/tools/", TOOL),
             ("/api/keys/", &self.key),
             ("/api/sessions/", &self.session),
@@ -103,6 +113,8 @@ async fn all_that_is_read(client: &Client, used: &Used) -> Vec<(String, Value)> 
             && route.is_api()
             && route.path != "/api/tenants"
             && !route.path.ends_with("/events")
+            // It asks somebody else, and is on record.
+            && !route.path.ends_with("{id}/tools")
         {
             let path = if route.has_id() { route.with_id(used.id_for(&route)) } else { route.path };
             let answer = client.get(&path).await;
@@ -169,6 +181,7 @@ async fn no_list_and_no_report_shows_anything_of_another_tenant() {
         ("agents", &used.agent),
         ("system-prompts", &used.prompt),
         ("custom-functions", &used.function),
+        ("mcp-servers", &used.mcp_server),
         ("sessions", &used.session),
         ("jobs", &used.job),
         ("keys", &used.key),

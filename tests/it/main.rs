@@ -13,6 +13,7 @@ mod idempotency;
 mod isolation;
 mod log;
 mod long_conversations;
+mod mcp_servers;
 mod nothing_lost;
 mod pages;
 mod parting;

@@ -53,7 +53,11 @@ impl Route {
                 let name = format!("another_{}", Uuid::now_v7().simple());
                 json!({ "name": name, "webhook_url": "https://example.com/hook" })
             }
-            "patch_function" => json!({ "description": "changed" }),
+            "create_mcp_server" | "replace_mcp_server" => {
+                let name = format!("m{}", &Uuid::now_v7().simple().to_string()[8..]);
+                json!({ "name": name, "url": "https://example.com/mcp" })
+            }
+            "patch_function" | "patch_mcp_server" => json!({ "description": "changed" }),
             "test_function" => json!({ "arguments": {} }),
             "run_tool" => json!({ "agent_id": Uuid::now_v7(), "arguments": {} }),
             "post_message" => json!({ "content": "Hello" }),

@@ -7,7 +7,9 @@
 //! Start with [`turns`] (the brain: one message to one reply), then [`tools`] (the hands).
 
 mod agents;
+mod mcp_servers;
 mod prompts;
+mod secret_headers;
 mod sessions;
 pub mod tools;
 pub mod turns;
@@ -23,8 +25,10 @@ use nats::{Failure, Nats};
 use projections::{Database, Keyring, Progress};
 use vendors::functions::Functions;
 use vendors::llm::LlmVendors;
+use vendors::mcp::Mcp;
 
 pub use agents::Agents;
+pub use mcp_servers::McpServers;
 pub use sessions::Sessions;
 
 use prompts::Prompts;
@@ -66,6 +70,7 @@ pub struct Workers {
     pub clock: Clock,
     pub vendors: Arc<LlmVendors>,
     pub functions: Arc<Functions>,
+    pub mcp_servers: McpServers,
     pub config: Arc<Config>,
     /// `host:pid`, as events show it.
     pub worker_id: String,
@@ -79,6 +84,8 @@ pub struct Outside {
     pub vendors: LlmVendors,
     /// Tenants' own.
     pub functions: Functions,
+    /// Tenants' own, too.
+    pub mcp: Arc<Mcp>,
 }
 
 /// What the workers of a process read and write through.
@@ -98,7 +105,8 @@ impl Workers {
         worker_id: String,
     ) -> Self {
         let Connections { nats, database, keyring } = connections;
-        let Outside { vendors, functions } = outside;
+        let Outside { vendors, functions, mcp } = outside;
+        let mcp_servers = McpServers::new(mcp, keyring.clone());
         let sessions = Sessions::new(nats.log.clone(), database.clone());
         let agents = Agents::new(database.clone(), progress.config_changes());
         let prompts = Prompts::new(database.clone(), progress.config_changes());
@@ -109,6 +117,7 @@ impl Workers {
             clock,
             vendors: Arc::new(vendors),
             functions: Arc::new(functions),
+            mcp_servers,
             config: Arc::new(config),
             worker_id,
             sessions,

@@ -6,6 +6,7 @@ mod service;
 mod agents;
 mod custom_functions;
 mod keys;
+mod mcp_servers;
 mod models;
 mod system_prompts;
 mod tenants;
@@ -21,6 +22,8 @@ mod session_facts;
 
 mod answers;
 mod merge;
+mod named;
+mod secret_headers;
 
 pub(crate) use messages::reply::Outcome;
 
@@ -46,6 +49,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(system_prompts::router())
         .merge(tools::router())
         .merge(custom_functions::router())
+        .merge(mcp_servers::router())
         .merge(models::router())
         .merge(sessions::router())
         .merge(messages::router())

@@ -4,9 +4,10 @@ use axum::Json;
 use axum::extract::{FromRequestParts, RawPathParams, State};
 use axum::http::request::Parts;
 use axum::response::Response;
-use domain::tools;
+use domain::tools::{self, mcp};
 use events::{AgentId, Aggregate, TenantId};
 use projections::configuration::custom_functions::{self, FunctionRecord};
+use projections::configuration::mcp_servers;
 use projections::{Page, Projection};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -81,7 +82,8 @@ impl From<FunctionRecord> for Tool {
 
 /// List the tools
 ///
-/// The built-in ones, then the tenant's own functions, newest first. Role: viewer.
+/// The built-in ones, then the tenant's own functions, newest first. What an MCP server offers is at
+/// `/api/mcp-servers/{id}/tools`. Role: viewer.
 #[utoipa::path(
     get, path = "/api/tools", tag = "Tools", operation_id = "list_tools", params(ToolsQuery),
     responses((status = 200, description = "The tools", body = Vec<Tool>), problems::Reading)
@@ -111,7 +113,7 @@ struct RunTool {
 
 /// Run a tool
 ///
-/// Runs a built-in tool or a function as a model's call would, whether or not the agent has it, and waits for the result:
+/// Runs a built-in tool, a function or a tool of an MCP server (`crm__search`) as a model's call would, whether or not the agent has it, and waits for the result:
 /// 30 s, or as `Prefer: wait=N` says. A run that fails is a 200 whose `status` is `error`. Role: developer.
 #[utoipa::path(
     post, path = "/api/tools/{name}/run", tag = "Tools", operation_id = "run_tool",
@@ -149,7 +151,7 @@ async fn run_tool(
             return Err(Problem::not_found("agent"));
         }
         let arguments = posted.body.arguments.clone();
-        Ok(Wanted { agent_id: Some(agent_id), function_id: None, name, arguments })
+        Ok(Wanted { agent_id: Some(agent_id), function_id: None, mcp_server_id: None, name, arguments })
     };
     let (ended, _) = tool_runs::run(&app, &caller, &once, prefer, wanted).await?;
     Ok(once.mark(prefer.applied_to(Json(ended))))
@@ -159,13 +161,28 @@ async fn check_exists(app: &App, tenant_id: TenantId, name: &str) -> Result<(), 
     if tools::find(name).is_some() {
         return Ok(());
     }
-    freshness::of_aggregate(app, Projection::Configuration, Aggregate::functions(tenant_id)).await;
-    let named = custom_functions::named(&app.database, tenant_id, &[name.to_owned()]).await?;
-    if named.is_empty() { Err(unknown()) } else { Ok(()) }
+    let is_known = match mcp::split(name) {
+        // What the server offers is seen when the tool runs.
+        Some((server, _)) => {
+            freshness::of_aggregate(app, Projection::Configuration, Aggregate::mcp_servers(tenant_id)).await;
+            !mcp_servers::named(&app.database, tenant_id, &[server.to_owned()]).await?.is_empty()
+        }
+        None => {
+            freshness::of_aggregate(app, Projection::Configuration, Aggregate::functions(tenant_id)).await;
+            !custom_functions::named(&app.database, tenant_id, &[name.to_owned()]).await?.is_empty()
+        }
+    };
+    if is_known { Ok(()) } else { Err(unknown()) }
 }
 
 fn unknown() -> Problem {
     Problem::not_found("tool")
+}
+
+fn is_tool_name(name: &str) -> bool {
+    tools::find(name).is_some()
+        || tools::is_function_name(name)
+        || mcp::split(name).is_some_and(|(_, tool)| tool != mcp::ALL)
 }
 
 /// The `{name}` of the path. What can be no tool's name names nothing, and is not found.
@@ -178,8 +195,6 @@ impl<S: Send + Sync> FromRequestParts<S> for PathName {
         let params = RawPathParams::from_request_parts(parts, state).await.ok();
         let name = params.as_ref().and_then(|params| params.iter().find(|(name, _)| *name == "name"));
         let name = name.map(|(_, text)| text.to_owned());
-        name.filter(|name| tools::find(name).is_some() || tools::is_function_name(name))
-            .map(Self)
-            .ok_or_else(unknown)
+        name.filter(|name| is_tool_name(name)).map(Self).ok_or_else(unknown)
     }
 }

@@ -1,7 +1,9 @@
 //! Tools: what models are offered, by the names that agents and models use, and what their arguments must be.
 //!
-//! The built-in ones are the same everywhere; a tenant's own functions come beside them and never take their names.
+//! The built-in ones are the same everywhere; a tenant's own functions, and the tools of
+//! its MCP servers ([`mcp`]), come beside them and never take their names.
 
+pub mod mcp;
 mod parameters;
 
 use std::sync::LazyLock;

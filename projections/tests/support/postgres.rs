@@ -17,7 +17,7 @@ const LOGIN: &str = "vocalbridge";
 const NOBODY: u32 = 65534;
 
 /// What projections write.
-pub const READ_SIDE: [&str; 16] = [
+pub const READ_SIDE: [&str; 17] = [
     "tenants",
     "api_keys",
     "agents",
@@ -26,6 +26,7 @@ pub const READ_SIDE: [&str; 16] = [
     "default_prompts",
     "invoices",
     "custom_functions",
+    "mcp_servers",
     "sessions",
     "messages",
     "jobs",

@@ -172,6 +172,21 @@ async fn a_body_that_cannot_be_used_is_refused_with_the_field_it_fails_on() {
             json!({ "name": "a", "webhook_url": HOOK, "parameters": { "type": "object", "title": "\0" } }),
             "parameters",
         ),
+        ("/api/mcp-servers", json!([]), "$"),
+        ("/api/mcp-servers", json!({ "url": HOOK }), "name"),
+        ("/api/mcp-servers", json!({ "name": "a" }), "url"),
+        ("/api/mcp-servers", json!({ "name": "A", "url": HOOK }), "name"),
+        ("/api/mcp-servers", json!({ "name": "a_b", "url": HOOK }), "name"),
+        ("/api/mcp-servers", json!({ "name": long(33), "url": HOOK }), "name"),
+        ("/api/mcp-servers", json!({ "name": "a", "url": "https://10.0.0.1/" }), "url"),
+        ("/api/mcp-servers", json!({ "name": "a", "url": HOOK, "description": "a\0" }), "description"),
+        ("/api/mcp-servers", json!({ "name": "a", "url": HOOK, "is_active": "yes" }), "is_active"),
+        (
+            "/api/mcp-servers",
+            json!({ "name": "a", "url": HOOK, "headers": { "Mcp-Session-Id": "b" } }),
+            "headers.Mcp-Session-Id",
+        ),
+        ("/api/agents", json!({ "name": "a", "tools_enabled": ["none__*"] }), "tools_enabled[0]"),
         ("/api/tools/invoice_lookup/run", json!({ "arguments": {} }), "agent_id"),
         ("/api/tools/invoice_lookup/run", json!({ "agent_id": "*" }), "agent_id"),
         ("/api/tools/invoice_lookup/run", json!({ "agent_id": agent, "arguments": [] }), "arguments"),
@@ -212,6 +227,7 @@ async fn a_body_that_cannot_be_used_is_refused_with_the_field_it_fails_on() {
             json!({ "name": "a", "webhook_url": HOOK, "url": HOOK }),
             "url",
         ),
+        (Method::POST, "/api/mcp-servers", json!({ "name": "a", "url": HOOK, "auth": {} }), "auth"),
         (Method::POST, "/api/tools/invoice_lookup/run", json!({ "agent_id": agent, "args": {} }), "args"),
         (Method::PUT, &agent_path, json!({ "name": "a", "id": UNKNOWN }), "id"),
         (Method::PATCH, &agent_path, json!({ "tools": [] }), "tools"),
@@ -243,6 +259,7 @@ async fn a_body_that_cannot_be_used_is_refused_with_the_field_it_fails_on() {
     assert_eq!(client.get("/api/agents").await.rows().len(), 3);
     assert_eq!(client.get("/api/system-prompts").await.rows().len(), 0);
     assert_eq!(client.get("/api/custom-functions").await.rows().len(), 0);
+    assert_eq!(client.get("/api/mcp-servers").await.rows().len(), 0);
     assert_eq!(client.get("/api/tool-executions").await.rows().len(), 0);
     assert_eq!(client.get("/api/sessions").await.rows().len(), 1);
     patient.is_unharmed().await;

@@ -1,14 +1,16 @@
 //! A tool that is to be run, whoever asked for it.
 
 use events::session::ToolRequested;
-use events::{AgentId, Event, FunctionId, JobId, Payload, Sealed, SessionId, TenantId, ToolCallId};
+use events::{
+    AgentId, Event, FunctionId, JobId, McpServerId, Payload, Sealed, SessionId, TenantId, ToolCallId,
+};
 
 /// One call, as the event that asks for it says.
 pub(super) struct Call<'a> {
     pub(super) event: &'a Event,
     pub(super) by: By<'a>,
     pub(super) tool_call_id: ToolCallId,
-    /// For whom; `None`: a function is tested.
+    /// For whom; `None`: a function is tested, or an MCP server asked what it offers.
     pub(super) agent_id: Option<AgentId>,
     pub(super) name: &'a str,
     pub(super) arguments: &'a Sealed,
@@ -18,8 +20,13 @@ pub(super) struct Call<'a> {
 pub(super) enum By<'a> {
     /// In a turn of a session.
     Model(&'a ToolRequested),
-    /// Somebody by hand; `function_id` is that of a function to be tested.
-    Hand { function_id: Option<FunctionId> },
+    /// Somebody by hand.
+    Hand {
+        /// Of a function to be tested.
+        function_id: Option<FunctionId>,
+        /// Of a server that is asked what it offers.
+        mcp_server_id: Option<McpServerId>,
+    },
 }
 
 impl<'a> Call<'a> {
@@ -36,7 +43,7 @@ impl<'a> Call<'a> {
             }),
             Payload::ToolRunRequested(requested) => Some(Self {
                 event,
-                by: By::Hand { function_id: requested.function_id },
+                by: By::Hand { function_id: requested.function_id, mcp_server_id: requested.mcp_server_id },
                 tool_call_id: requested.tool_call_id,
                 agent_id: requested.agent_id,
                 name: &requested.name,

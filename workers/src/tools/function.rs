@@ -1,17 +1,15 @@
 //! A tenant's own function: a request to an address of the tenant's.
 
 use domain::tools::{self, Parameters};
-use events::TenantId;
 use events::function::{FunctionMethod, FunctionSettings};
 use nats::Failure;
+use projections::configuration;
 use projections::configuration::custom_functions::{self, FunctionRecord};
-use projections::{configuration, keyring};
-use secrecy::SecretString;
 use serde_json::Value;
 use vendors::functions::{FunctionCall, Method};
 
 use super::{By, Call, Ran};
-use crate::{Workers, away};
+use crate::{Workers, away, secret_headers};
 
 /// Run again for the same call, the function is sent the same `Idempotency-Key`.
 pub(super) async fn run(workers: &Workers, call: &Call<'_>, arguments: &Value) -> Result<Ran, Failure> {
@@ -24,7 +22,8 @@ pub(super) async fn run(workers: &Workers, call: &Call<'_>, arguments: &Value) -
         Ok(arguments) => arguments,
         Err(reason) => return Ok(Ran::from(Err(reason))),
     };
-    let Some(headers) = headers(workers, call.tenant_id(), settings).await.map_err(away)? else {
+    let opened = secret_headers::opened(&workers.keyring, call.tenant_id(), &settings.headers);
+    let Some(headers) = opened.await.map_err(away)? else {
         return Ok(Ran::from(Err("the function's headers cannot be read any more".to_owned())));
     };
     let origin = &call.event.envelope.origin;
@@ -50,7 +49,7 @@ async fn find(
 ) -> Result<Result<FunctionRecord, String>, projections::Error> {
     let (database, tenant_id) = (&workers.database, call.tenant_id());
     let unknown = || format!("there is no tool {:?}", call.name);
-    if let By::Hand { function_id: Some(function_id) } = call.by {
+    if let By::Hand { function_id: Some(function_id), .. } = call.by {
         let function = custom_functions::function(database, tenant_id, function_id).await?;
         return Ok(function.ok_or_else(unknown));
     }
@@ -81,22 +80,6 @@ fn checked<'a>(
         .map_err(|error| format!("the function's parameters cannot be used any more: its schema {error}"))?;
     parameters.check(arguments)?;
     arguments.as_object().ok_or_else(|| "the arguments must be an object".to_owned())
-}
-
-/// `None` when a value cannot be opened because its key is gone.
-async fn headers(
-    workers: &Workers,
-    tenant_id: TenantId,
-    settings: &FunctionSettings,
-) -> Result<Option<Vec<(String, SecretString)>>, keyring::KeyringError> {
-    let mut headers = Vec::with_capacity(settings.headers.len());
-    for (name, header) in &settings.headers {
-        let Some(value) = workers.keyring.open(tenant_id, header.sealed_for, &header.value).await? else {
-            return Ok(None);
-        };
-        headers.push((name.clone(), value.into()));
-    }
-    Ok(Some(headers))
 }
 
 fn method(method: FunctionMethod) -> Method {

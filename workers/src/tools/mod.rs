@@ -11,6 +11,7 @@ mod check_availability;
 mod end_call;
 mod function;
 mod invoice_lookup;
+mod mcp;
 pub(crate) mod transfer_call;
 
 use std::collections::HashMap;
@@ -80,13 +81,19 @@ static CHECKS: LazyLock<HashMap<&'static str, Parameters>> = LazyLock::new(|| {
 });
 
 async fn run_tool(workers: &Workers, call: &Call<'_>, arguments: &Value) -> Result<Ran, Failure> {
+    if let By::Hand { mcp_server_id: Some(mcp_server_id), .. } = call.by {
+        return mcp::list(workers, call.tenant_id(), mcp_server_id).await;
+    }
     let mut ran = match CHECKS.get(call.name) {
         Some(check) => match built_in(workers, call, check, arguments).await {
             Ok(result) => Ran::from(Ok(result)),
             Err(ToolError::Refused(reason)) => Ran::from(Err(reason)),
             Err(ToolError::Away(failure)) => return Err(failure),
         },
-        None => function::run(workers, call, arguments).await?,
+        None => match tools::mcp::split(call.name) {
+            Some(name) => mcp::run(workers, call, name, arguments).await?,
+            None => function::run(workers, call, arguments).await?,
+        },
     };
     if ran.result.as_ref().is_ok_and(|result| result.to_string().len() > MAX_RESULT_BYTES) {
         ran.result = Err("the result is too large to be told".to_owned());
@@ -204,10 +211,11 @@ impl Tools {
                 latency_ms,
             }
             .into(),
-            By::Hand { function_id } => ToolRunCompleted {
+            By::Hand { function_id, mcp_server_id } => ToolRunCompleted {
                 tool_call_id,
                 agent_id: call.agent_id,
                 function_id: *function_id,
+                mcp_server_id: *mcp_server_id,
                 name,
                 arguments,
                 status,

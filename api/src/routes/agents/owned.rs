@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use events::{Aggregate, PromptId, TenantId};
 use projections::Projection;
-use projections::configuration::custom_functions;
+use projections::configuration::{custom_functions, mcp_servers};
 
 use super::prompt::Prompts;
 use super::settings::AgentPatch;
@@ -14,8 +14,8 @@ use crate::{App, freshness};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Owned {
     pub prompts: Prompts,
-    /// Names of functions.
-    pub functions: BTreeSet<String>,
+    /// Names of functions, and of MCP servers' tools as far as they are known without asking the servers.
+    pub tools: BTreeSet<String>,
 }
 
 impl Owned {
@@ -27,12 +27,25 @@ impl Owned {
         current: Option<PromptId>,
     ) -> Result<Self, Problem> {
         let prompts = Prompts::of(app, tenant_id, patch, current).await?;
-        let names = patch.names_of_functions();
-        if names.is_empty() {
-            return Ok(Self { prompts, functions: BTreeSet::new() });
-        }
-        freshness::of_aggregate(app, Projection::Configuration, Aggregate::functions(tenant_id)).await;
-        let named = custom_functions::named(&app.database, tenant_id, &names).await?;
-        Ok(Self { prompts, functions: named.into_iter().map(|function| function.settings.name).collect() })
+        Ok(Self { prompts, tools: tools(app, tenant_id, patch).await? })
     }
+}
+
+async fn tools(app: &App, tenant_id: TenantId, patch: &AgentPatch) -> Result<BTreeSet<String>, Problem> {
+    let mut tools = BTreeSet::new();
+    let functions = patch.names_of_functions();
+    if !functions.is_empty() {
+        freshness::of_aggregate(app, Projection::Configuration, Aggregate::functions(tenant_id)).await;
+        let functions = custom_functions::named(&app.database, tenant_id, &functions).await?;
+        tools.extend(functions.into_iter().map(|function| function.settings.name));
+    }
+    let of_servers = patch.names_of_servers_tools();
+    if !of_servers.is_empty() {
+        freshness::of_aggregate(app, Projection::Configuration, Aggregate::mcp_servers(tenant_id)).await;
+        let servers: Vec<String> = of_servers.iter().map(|(_, server)| server.clone()).collect();
+        let servers = mcp_servers::named(&app.database, tenant_id, &servers).await?;
+        let is_known = |name: &str| servers.iter().any(|server| server.settings.name == name);
+        tools.extend(of_servers.into_iter().filter(|(_, server)| is_known(server)).map(|(name, _)| name));
+    }
+    Ok(tools)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use domain::tools::mcp;
 use domain::{tools, transfer};
 use events::PromptId;
 use events::agent::AgentSettings;
@@ -71,7 +72,8 @@ pub(crate) struct AgentPatch {
     #[serde(deserialize_with = "sent")]
     #[schema(value_type = Option<String>, max_length = 35)]
     language: Sent<String>,
-    /// Names of tools, built in or the tenant's own functions (`GET /api/tools`). Also accepted as `enabled_tools`.
+    /// Names of tools, built in or the tenant's own functions (`GET /api/tools`), and of its MCP servers' tools, one
+    /// (`crm__search`) or all of a server (`crm__*`). Also accepted as `enabled_tools`.
     #[serde(deserialize_with = "sent", alias = "enabled_tools")]
     #[schema(value_type = Option<Vec<String>>)]
     tools_enabled: Sent<Vec<String>>,
@@ -147,7 +149,13 @@ impl AgentPatch {
         named.filter(|name| tools::is_function_name(name)).cloned().collect()
     }
 
-    /// `current` with what was sent put over it. A function that it names already may be gone by now; one
+    /// Names that were sent of MCP servers' tools, and of the servers.
+    pub(super) fn names_of_servers_tools(&self) -> Vec<(String, String)> {
+        let named = self.tools_enabled.iter().flatten().flatten();
+        named.filter_map(|name| Some((name.clone(), mcp::split(name)?.0.to_owned()))).collect()
+    }
+
+    /// `current` with what was sent put over it. A tool that it names already may be gone by now; one
     /// that it names newly must be there.
     ///
     /// # Errors
@@ -213,7 +221,7 @@ impl AgentPatch {
         };
         check(&settings, &mut mistakes);
         let is_tool = |name: &String| {
-            tools::find(name).is_some() || own.functions.contains(name) || base.tools_enabled.contains(name)
+            tools::find(name).is_some() || own.tools.contains(name) || base.tools_enabled.contains(name)
         };
         check_tools(&settings.tools_enabled, is_tool, &mut mistakes);
         mistakes.into_result()?;
@@ -407,8 +415,13 @@ fn check_tools(enabled: &[String], is_tool: impl Fn(&String) -> bool, mistakes: 
         let field = format!("tools_enabled[{index}]");
         if !is_tool(tool) {
             let names: Vec<&str> = tools::built_in().iter().map(|tool| tool.name).collect();
-            mistakes
-                .add(&field, format_args!("is no tool; there are: {}, and your functions", names.join(", ")));
+            mistakes.add(
+                &field,
+                format_args!(
+                    "is no tool; there are: {}, your functions, and the tools of your MCP servers",
+                    names.join(", ")
+                ),
+            );
         } else if enabled[..index].contains(tool) {
             mistakes.add(&field, "is named twice");
         }

@@ -35,7 +35,7 @@ fn models() -> LanguageModels {
 
 /// What the tenant has of its own: a function.
 fn own() -> Owned {
-    Owned { functions: ["order_status".to_owned()].into(), ..Owned::default() }
+    Owned { tools: ["order_status".to_owned()].into(), ..Owned::default() }
 }
 
 fn settings(body: Value) -> Result<AgentSettings, Vec<String>> {

@@ -32,11 +32,12 @@ use crate::page::{PageQuery, list, next_after};
 use crate::prefer::Prefer;
 use crate::problem::Problem;
 use crate::routes::answers::Deleted;
+use crate::routes::{named, secret_headers};
 use crate::tool_runs::{self, Ended, Wanted};
 use crate::{App, freshness};
 
-use history::{Function, Functions};
-use settings::{FunctionBody, FunctionPatch, masked};
+use history::{CustomFunctions, Function, Functions};
+use settings::{FunctionBody, FunctionPatch};
 
 const PATH: &str = "/api/custom-functions";
 
@@ -73,11 +74,7 @@ struct CustomFunction {
 
 async fn shown(app: &App, tenant_id: TenantId, function: FunctionRecord) -> Result<CustomFunction, Problem> {
     let FunctionRecord { id, version, settings, created_at, updated_at, .. } = function;
-    let mut headers = BTreeMap::new();
-    for (name, header) in settings.headers {
-        let value = app.keyring.open(tenant_id, header.sealed_for, &header.value).await?;
-        headers.insert(name, masked(value.as_deref().unwrap_or_default()));
-    }
+    let headers = secret_headers::shown(app, tenant_id, settings.headers).await?;
     Ok(CustomFunction {
         id,
         version,
@@ -138,16 +135,16 @@ async fn create_function(
     let mut settings = posted.body.merged_into(None, app.config.urls)?;
     let once = posted.claim(&app, tenant_id, Makes::NoSecret).await?;
     let (function_id, event_id): (FunctionId, EventId) = (once.id(), once.derived("function.created"));
-    settings.headers = posted.body.sealed_headers(&app, tenant_id, event_id).await?;
+    settings.headers = secret_headers::sealed(&app, tenant_id, event_id, &posted.body.headers).await?;
     let aggregate = Aggregate::functions(tenant_id);
     let (position, function) = append::update(&app, aggregate, |history| {
         // As it was made, whatever became of it since.
-        if let Some(made) = history::created(history, event_id) {
+        if let Some(made) = named::created(history, event_id) {
             return Ok(Decision::Nothing(made));
         }
         let functions = Functions::of(history);
         functions.check_room()?;
-        functions.check_name(&settings.name, None)?;
+        functions.check_name(&settings, None)?;
         let created = FunctionCreated { function_id, settings: settings.clone() };
         let event = Event::new(event_id, once.at, SOURCE, aggregate, &caller.cause(), created);
         Ok(Decision::Append(Box::new(event), Function::new(once.at, settings.clone())))
@@ -285,6 +282,7 @@ async fn test_function(
         Ok(Wanted {
             agent_id: None,
             function_id: Some(function_id),
+            mcp_server_id: None,
             name: function.settings.name,
             arguments: posted.body.arguments.clone(),
         })
@@ -296,7 +294,7 @@ async fn test_function(
 async fn find(app: &App, tenant_id: TenantId, function_id: FunctionId) -> Result<FunctionRecord, Problem> {
     freshness::of_aggregate(app, Projection::Configuration, Aggregate::functions(tenant_id)).await;
     let function = custom_functions::function(&app.database, tenant_id, function_id).await?;
-    function.ok_or_else(history::unknown)
+    function.ok_or_else(named::unknown::<CustomFunctions>)
 }
 
 /// Puts new settings in force; settings that are the present ones change nothing.
@@ -310,7 +308,7 @@ async fn update(
     let tenant_id = caller.tenant_id;
     let aggregate = Aggregate::functions(tenant_id);
     let event_id = EventId::new();
-    let headers = sent.sealed_headers(app, tenant_id, event_id).await?;
+    let headers = secret_headers::sealed(app, tenant_id, event_id, &sent.headers).await?;
     let (position, function) = append::update(app, aggregate, |history| {
         let functions = Functions::of(history);
         let mut function = functions.find(function_id)?.clone();
@@ -319,7 +317,7 @@ async fn update(
         if settings == function.settings {
             return Ok(Decision::Nothing(function));
         }
-        functions.check_name(&settings.name, Some(function_id))?;
+        functions.check_name(&settings, Some(function_id))?;
         function.change(app.clock.now(), settings);
         let updated =
             FunctionUpdated { function_id, version: function.version, settings: function.settings.clone() };

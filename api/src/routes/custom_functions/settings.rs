@@ -1,20 +1,18 @@
-//! From what a client sends to a function's settings: defaults, merging, every check, and the sealing of secrets.
+//! From what a client sends to a function's settings: defaults, merging, and every check.
 
 use std::collections::BTreeMap;
 
 use domain::tools::{self, Parameters};
-use events::function::{FunctionMethod, FunctionSettings, SecretHeader};
-use events::{EventId, TenantId};
+use events::function::{FunctionMethod, FunctionSettings};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
-use vendors::functions::{RESERVED_HEADERS, is_header};
 use vendors::http::guard::{self, UrlPolicy};
 
-use crate::App;
 use crate::problem::Problem;
 use crate::routes::merge::{Sent, or, sent};
+use crate::routes::secret_headers::{self, SentHeaders};
 use crate::validation::Mistakes;
 
 /// A function's fields. JSON merge patch (RFC 7396): what is left out stays as it is, `null` goes back to the default.
@@ -56,7 +54,7 @@ pub(super) struct FunctionPatch {
     /// Sent with every request, at most 20. The values are secret: they are encrypted, and never answered whole.
     #[serde(deserialize_with = "sent")]
     #[schema(value_type = Option<Object>)]
-    headers: Sent<BTreeMap<String, Option<String>>>,
+    pub(super) headers: SentHeaders,
     #[serde(deserialize_with = "sent")]
     #[schema(value_type = Option<bool>)]
     is_active: Sent<bool>,
@@ -80,16 +78,10 @@ impl PartialSchema for FunctionBody {
 impl ToSchema for FunctionBody {}
 
 const MAX_DESCRIPTION_CHARS: usize = 2_000;
-const MAX_HEADERS: usize = 20;
-const MAX_HEADER_NAME_BYTES: usize = 128;
-const MAX_HEADER_VALUE_BYTES: usize = 4_096;
-/// Characters at the end of a secret that may be seen, of one that is at least so long.
-const SHOWN_CHARS: usize = 4;
-const SHOWN_FROM_CHARS: usize = 16;
 
 impl FunctionPatch {
-    /// `current` with what was sent put over it. Of the headers it has those that stay; [`Self::sealed_headers`] gives the
-    /// new ones.
+    /// `current` with what was sent put over it. Of the headers it has those that stay; [`secret_headers::sealed`]
+    /// gives the new ones.
     ///
     /// # Errors
     /// When a value is not allowed; all mistakes at once.
@@ -106,79 +98,14 @@ impl FunctionPatch {
             parameters: or(self.parameters.clone(), &base.parameters, || fresh.parameters.clone()),
             webhook_url: or(self.webhook_url.clone(), &base.webhook_url, String::new),
             method: or(self.method, &base.method, || fresh.method),
-            headers: self.headers_that_stay(base),
+            headers: secret_headers::staying(&self.headers, &base.headers),
             is_active: or(self.is_active, &base.is_active, || true),
         };
         let mut mistakes = Mistakes::default();
-        self.check_headers(settings.headers.len(), &mut mistakes);
+        secret_headers::check(&self.headers, settings.headers.len(), &[], &mut mistakes);
         check(&settings, urls, &mut mistakes);
         mistakes.into_result()?;
         Ok(settings)
-    }
-
-    /// The headers that were sent with a value, sealed for the event that will carry them first.
-    ///
-    /// # Errors
-    /// When the keyring is not to be had.
-    pub(super) async fn sealed_headers(
-        &self,
-        app: &App,
-        tenant_id: TenantId,
-        sealed_for: EventId,
-    ) -> Result<BTreeMap<String, SecretHeader>, Problem> {
-        let mut sealed = BTreeMap::new();
-        for (name, value) in self.sent_headers() {
-            if let Some(value) = value {
-                let value = app.keyring.seal(tenant_id, tenant_id.0, sealed_for, value).await?;
-                sealed.insert(name.clone(), SecretHeader { value, sealed_for });
-            }
-        }
-        Ok(sealed)
-    }
-
-    fn sent_headers(&self) -> impl Iterator<Item = (&String, &Option<String>)> {
-        self.headers.iter().flatten().flatten()
-    }
-
-    /// Those of `base` that were neither sent anew nor taken away.
-    fn headers_that_stay(&self, base: &FunctionSettings) -> BTreeMap<String, SecretHeader> {
-        if self.headers == Some(None) {
-            return BTreeMap::new();
-        }
-        let stays = |name: &str| !self.sent_headers().any(|(sent, _)| sent.eq_ignore_ascii_case(name));
-        let staying = base.headers.iter().filter(|(name, _)| stays(name));
-        staying.map(|(name, header)| (name.clone(), header.clone())).collect()
-    }
-
-    fn check_headers(&self, staying: usize, mistakes: &mut Mistakes) {
-        let sent: Vec<_> = self.sent_headers().collect();
-        if staying + sent.iter().filter(|(_, value)| value.is_some()).count() > MAX_HEADERS {
-            mistakes.add("headers", format_args!("must have at most {MAX_HEADERS} entries"));
-            return;
-        }
-        for (index, (name, value)) in sent.iter().enumerate() {
-            let field = format!("headers.{name}");
-            let lower = name.to_ascii_lowercase();
-            if name.len() > MAX_HEADER_NAME_BYTES || !is_header(name, "") {
-                mistakes.add("headers", format_args!("{name:?} is no name of a header"));
-            } else if RESERVED_HEADERS.contains(&lower.as_str()) {
-                mistakes.add(&field, "is set by VocalBridge or belongs to the connection");
-            } else if sent[..index].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
-                mistakes.add(&field, "is named twice");
-            } else if let Some(value) = value {
-                check_value(&field, value, mistakes);
-            }
-        }
-    }
-}
-
-fn check_value(field: &str, value: &str, mistakes: &mut Mistakes) {
-    if value.starts_with(MASK) {
-        mistakes.add(field, "is masked: send the whole value, or leave the header out of a PATCH to keep it");
-    } else if value.is_empty() || value.len() > MAX_HEADER_VALUE_BYTES {
-        mistakes.add(field, format_args!("must have 1 to {MAX_HEADER_VALUE_BYTES} characters"));
-    } else if value.trim() != value || !is_header("x", value) {
-        mistakes.add(field, "must be of visible ASCII characters, with blanks between them at most");
     }
 }
 
@@ -213,16 +140,4 @@ fn defaults() -> FunctionSettings {
         headers: BTreeMap::new(),
         is_active: true,
     }
-}
-
-const MASK: &str = "••••";
-
-/// What may be seen of a secret.
-pub(super) fn masked(secret: &str) -> String {
-    let length = secret.chars().count();
-    let shown = if length < SHOWN_FROM_CHARS { 0 } else { SHOWN_CHARS };
-    secret.chars().skip(length - shown).fold(MASK.to_owned(), |mut masked, character| {
-        masked.push(character);
-        masked
-    })
 }

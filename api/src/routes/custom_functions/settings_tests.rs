@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use vendors::http::guard::UrlPolicy;
 
-use super::settings::{FunctionPatch, masked};
+use super::settings::FunctionPatch;
+use crate::routes::secret_headers::masked;
 
 const PUBLIC: UrlPolicy = UrlPolicy { allow_private: false };
 
