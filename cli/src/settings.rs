@@ -36,6 +36,8 @@ pub struct Settings {
     /// Turns (or tool calls) that one worker process runs at once, and of one tenant at most.
     pub worker_max_running: usize,
     pub worker_max_running_per_tenant: usize,
+    /// How often a model may ask for tools in one turn.
+    pub max_tool_rounds: u32,
     pub vendors: VendorSettings,
 }
 
@@ -98,6 +100,7 @@ impl Settings {
                 DEFAULT_LIMITS.running_per_tenant,
                 in_range(1, 100_000),
             ),
+            max_tool_rounds: reader.or("MAX_TOOL_ROUNDS", workers::DEFAULT_MAX_TOOL_ROUNDS, in_range(0, 64)),
             vendors: VendorSettings::read_with(&mut reader),
         };
         let wait = &settings.vendors;

@@ -259,7 +259,7 @@ impl System {
                 running_per_tenant: self.settings.worker_max_running_per_tenant,
                 ..workers::DEFAULT_LIMITS
             },
-            max_tool_rounds: workers::DEFAULT_MAX_TOOL_ROUNDS,
+            max_tool_rounds: self.settings.max_tool_rounds,
             tool_timeout: workers::DEFAULT_TOOL_TIMEOUT,
         };
         let connections = workers::Connections {

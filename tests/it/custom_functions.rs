@@ -72,6 +72,16 @@ async fn tools_that_are_called_at_once_run_at_once() {
 }
 
 #[tokio::test]
+async fn a_model_is_offered_tools_as_often_as_the_setting_says() {
+    for (rounds, called) in [("0", json!([])), ("1", json!(["invoice_lookup"]))] {
+        let (_world, client) = World::start_with(&[("MAX_TOOL_ROUNDS", rounds)]).await;
+        let session = session_with(&client, json!(["invoice_lookup"])).await;
+        let reply = client.say(&session, "What is the status of invoice INV-TC-001?").await;
+        assert_eq!((reply.status, &reply.body["tools_called"]), (StatusCode::OK, &called), "{reply:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_model_calls_the_function_and_its_secret_is_nowhere_to_be_read() {
     let (world, client) = World::start_with(&PRIVATE).await;
     let endpoint =
