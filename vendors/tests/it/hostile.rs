@@ -57,9 +57,10 @@ async fn an_endless_answer_is_cut_off_as_garbage() {
 
 /// A body that never ends: a piece every few milliseconds.
 fn trickle(first: &'static str, piece: &'static str) -> axum::response::Response {
-    let pieces = stream::repeat(piece).then(async |piece| {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        piece
+    let pace = tokio::time::interval(Duration::from_millis(5));
+    let pieces = stream::unfold(pace, move |mut pace| async move {
+        pace.tick().await;
+        Some((piece, pace))
     });
     Body::from_stream(stream::iter([first]).chain(pieces).map(Ok::<_, std::io::Error>)).into_response()
 }

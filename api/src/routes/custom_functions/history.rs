@@ -1,15 +1,14 @@
 //! What the events of all of a tenant's functions come to.
 
-use events::function::FunctionSettings;
-use events::{FunctionId, Payload};
+use events::function::{FunctionCreated, FunctionDeleted, FunctionSettings, FunctionUpdated};
+use events::{Aggregate, FunctionId, Payload, TenantId};
 use projections::configuration::custom_functions::FunctionRecord;
 
-use crate::routes::named::{All, Change, Kind, Thing};
+use crate::routes::named::{Change, Kind, Thing};
+use crate::routes::secret_headers::SealedHeaders;
 
 pub(super) enum CustomFunctions {}
 
-/// All functions that are not deleted.
-pub(super) type Functions = All<CustomFunctions>;
 pub(super) type Function = Thing<CustomFunctions>;
 
 impl Kind for CustomFunctions {
@@ -17,18 +16,39 @@ impl Kind for CustomFunctions {
     type Settings = FunctionSettings;
     const WORDS: (&str, &str) = ("function", "functions");
     const MOST: usize = 100;
+    const CREATED: &str = "function.created";
+
+    fn aggregate(tenant_id: TenantId) -> Aggregate {
+        Aggregate::functions(tenant_id)
+    }
 
     fn name(settings: &FunctionSettings) -> &str {
         &settings.name
     }
 
-    fn change(payload: &Payload) -> Option<Change<'_, Self>> {
+    fn headers(settings: &mut FunctionSettings) -> &mut SealedHeaders {
+        &mut settings.headers
+    }
+
+    fn change(payload: &Payload) -> Option<Change<&FunctionSettings, Self>> {
         Some(match payload {
             Payload::FunctionCreated(made) => Change::Created(made.function_id, &made.settings),
-            Payload::FunctionUpdated(changed) => Change::Updated(changed.function_id, &changed.settings),
+            Payload::FunctionUpdated(changed) => {
+                Change::Updated(changed.function_id, changed.version, &changed.settings)
+            }
             Payload::FunctionDeleted(gone) => Change::Deleted(gone.function_id),
             _ => return None,
         })
+    }
+
+    fn payload(change: Change<FunctionSettings, Self>) -> Payload {
+        match change {
+            Change::Created(function_id, settings) => FunctionCreated { function_id, settings }.into(),
+            Change::Updated(function_id, version, settings) => {
+                FunctionUpdated { function_id, version, settings }.into()
+            }
+            Change::Deleted(function_id) => FunctionDeleted { function_id }.into(),
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use events::function::{FunctionCreated, FunctionDeleted, FunctionSettings, FunctionUpdated};
-use events::{Aggregate, Event, EventId, FunctionId, TenantId};
+use events::function::FunctionSettings;
+use events::{Aggregate, FunctionId, TenantId};
 use projections::Projection;
 use projections::configuration::custom_functions::{self, FunctionRecord};
 use serde::{Deserialize, Serialize};
@@ -22,8 +22,6 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::SOURCE;
-use crate::append::{self, Decision};
 use crate::auth::{Caller, Developer, Viewer};
 use crate::extract::{JsonBody, PathId, Posted, QueryOf};
 use crate::idempotency::Makes;
@@ -36,7 +34,7 @@ use crate::routes::{named, secret_headers};
 use crate::tool_runs::{self, Ended, Wanted};
 use crate::{App, freshness};
 
-use history::{CustomFunctions, Function, Functions};
+use history::CustomFunctions;
 use settings::{FunctionBody, FunctionPatch};
 
 const PATH: &str = "/api/custom-functions";
@@ -132,26 +130,11 @@ async fn create_function(
     posted: Posted<FunctionPatch>,
 ) -> Result<Response, Problem> {
     let tenant_id = caller.tenant_id;
-    let mut settings = posted.body.merged_into(None, app.config.urls)?;
+    let settings = posted.body.merged_into(None, app.config.urls)?;
     let once = posted.claim(&app, tenant_id, Makes::NoSecret).await?;
-    let (function_id, event_id): (FunctionId, EventId) = (once.id(), once.derived("function.created"));
-    settings.headers = secret_headers::sealed(&app, tenant_id, event_id, &posted.body.headers).await?;
-    let aggregate = Aggregate::functions(tenant_id);
-    let (position, function) = append::update(&app, aggregate, |history| {
-        // As it was made, whatever became of it since.
-        if let Some(made) = named::created(history, event_id) {
-            return Ok(Decision::Nothing(made));
-        }
-        let functions = Functions::of(history);
-        functions.check_room()?;
-        functions.check_name(&settings, None)?;
-        let created = FunctionCreated { function_id, settings: settings.clone() };
-        let event = Event::new(event_id, once.at, SOURCE, aggregate, &caller.cause(), created);
-        Ok(Decision::Append(Box::new(event), Function::new(once.at, settings.clone())))
-    })
-    .await?;
-    freshness::of_change(&app, position).await;
-    let answer = shown(&app, tenant_id, function.record(function_id)).await?;
+    let (id, function) =
+        named::create::<CustomFunctions>(&app, &caller, &once, settings, &posted.body.headers).await?;
+    let answer = shown(&app, tenant_id, function.record(id)).await?;
     Ok(once.mark((StatusCode::CREATED, Json(answer))))
 }
 
@@ -222,16 +205,7 @@ async fn delete_function(
     Developer(caller): Developer,
     PathId(function_id): PathId<FunctionId>,
 ) -> Result<Json<Deleted>, Problem> {
-    let aggregate = Aggregate::functions(caller.tenant_id);
-    let event_id = EventId::new();
-    let (position, ()) = append::update(&app, aggregate, |history| {
-        Functions::of(history).find(function_id)?;
-        let deleted = FunctionDeleted { function_id };
-        let event = Event::new(event_id, app.clock.now(), SOURCE, aggregate, &caller.cause(), deleted);
-        Ok(Decision::Append(Box::new(event), ()))
-    })
-    .await?;
-    freshness::of_change(&app, position).await;
+    named::delete::<CustomFunctions>(&app, &caller, function_id).await?;
     Ok(Json(Deleted::YES))
 }
 
@@ -305,26 +279,6 @@ async fn update(
     sent: &FunctionPatch,
     next: impl Fn(&FunctionSettings) -> Result<FunctionSettings, Problem>,
 ) -> Result<Json<CustomFunction>, Problem> {
-    let tenant_id = caller.tenant_id;
-    let aggregate = Aggregate::functions(tenant_id);
-    let event_id = EventId::new();
-    let headers = secret_headers::sealed(app, tenant_id, event_id, &sent.headers).await?;
-    let (position, function) = append::update(app, aggregate, |history| {
-        let functions = Functions::of(history);
-        let mut function = functions.find(function_id)?.clone();
-        let mut settings = next(&function.settings)?;
-        settings.headers.extend(headers.clone());
-        if settings == function.settings {
-            return Ok(Decision::Nothing(function));
-        }
-        functions.check_name(&settings, Some(function_id))?;
-        function.change(app.clock.now(), settings);
-        let updated =
-            FunctionUpdated { function_id, version: function.version, settings: function.settings.clone() };
-        let event = Event::new(event_id, function.updated_at, SOURCE, aggregate, &caller.cause(), updated);
-        Ok(Decision::Append(Box::new(event), function))
-    })
-    .await?;
-    freshness::of_change(app, position).await;
-    Ok(Json(shown(app, tenant_id, function.record(function_id)).await?))
+    let function = named::update::<CustomFunctions>(app, caller, function_id, &sent.headers, next).await?;
+    Ok(Json(shown(app, caller.tenant_id, function.record(function_id)).await?))
 }

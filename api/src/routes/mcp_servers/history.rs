@@ -1,15 +1,14 @@
 //! What the events of all of a tenant's MCP servers come to.
 
-use events::mcp_server::McpServerSettings;
-use events::{McpServerId, Payload};
+use events::mcp_server::{McpServerCreated, McpServerDeleted, McpServerSettings, McpServerUpdated};
+use events::{Aggregate, McpServerId, Payload, TenantId};
 use projections::configuration::mcp_servers::McpServerRecord;
 
-use crate::routes::named::{All, Change, Kind, Thing};
+use crate::routes::named::{Change, Kind, Thing};
+use crate::routes::secret_headers::SealedHeaders;
 
 pub(super) enum McpServers {}
 
-/// All servers that are not deleted.
-pub(super) type Servers = All<McpServers>;
 pub(super) type Server = Thing<McpServers>;
 
 impl Kind for McpServers {
@@ -17,18 +16,39 @@ impl Kind for McpServers {
     type Settings = McpServerSettings;
     const WORDS: (&str, &str) = ("MCP server", "MCP servers");
     const MOST: usize = 20;
+    const CREATED: &str = "mcp_server.created";
+
+    fn aggregate(tenant_id: TenantId) -> Aggregate {
+        Aggregate::mcp_servers(tenant_id)
+    }
 
     fn name(settings: &McpServerSettings) -> &str {
         &settings.name
     }
 
-    fn change(payload: &Payload) -> Option<Change<'_, Self>> {
+    fn headers(settings: &mut McpServerSettings) -> &mut SealedHeaders {
+        &mut settings.headers
+    }
+
+    fn change(payload: &Payload) -> Option<Change<&McpServerSettings, Self>> {
         Some(match payload {
             Payload::McpServerCreated(made) => Change::Created(made.mcp_server_id, &made.settings),
-            Payload::McpServerUpdated(changed) => Change::Updated(changed.mcp_server_id, &changed.settings),
+            Payload::McpServerUpdated(changed) => {
+                Change::Updated(changed.mcp_server_id, changed.version, &changed.settings)
+            }
             Payload::McpServerDeleted(gone) => Change::Deleted(gone.mcp_server_id),
             _ => return None,
         })
+    }
+
+    fn payload(change: Change<McpServerSettings, Self>) -> Payload {
+        match change {
+            Change::Created(mcp_server_id, settings) => McpServerCreated { mcp_server_id, settings }.into(),
+            Change::Updated(mcp_server_id, version, settings) => {
+                McpServerUpdated { mcp_server_id, version, settings }.into()
+            }
+            Change::Deleted(mcp_server_id) => McpServerDeleted { mcp_server_id }.into(),
+        }
     }
 }
 

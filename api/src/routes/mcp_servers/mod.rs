@@ -11,8 +11,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use events::mcp_server::{McpServerCreated, McpServerDeleted, McpServerSettings, McpServerUpdated};
-use events::{Aggregate, Event, EventId, McpServerId, TenantId};
+use events::mcp_server::McpServerSettings;
+use events::{Aggregate, McpServerId, TenantId};
 use projections::Projection;
 use projections::configuration::mcp_servers::{self, McpServerRecord};
 use serde::Serialize;
@@ -20,8 +20,6 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::SOURCE;
-use crate::append::{self, Decision};
 use crate::auth::{Caller, Developer, Viewer};
 use crate::extract::{JsonBody, PathId, Posted, QueryOf};
 use crate::idempotency::Makes;
@@ -32,7 +30,7 @@ use crate::routes::answers::Deleted;
 use crate::routes::{named, secret_headers};
 use crate::{App, freshness};
 
-use history::{McpServers, Server, Servers};
+use history::McpServers;
 use settings::{McpServerBody, McpServerPatch};
 
 const PATH: &str = "/api/mcp-servers";
@@ -122,26 +120,11 @@ async fn create_mcp_server(
     posted: Posted<McpServerPatch>,
 ) -> Result<Response, Problem> {
     let tenant_id = caller.tenant_id;
-    let mut settings = posted.body.merged_into(None, app.config.urls)?;
+    let settings = posted.body.merged_into(None, app.config.urls)?;
     let once = posted.claim(&app, tenant_id, Makes::NoSecret).await?;
-    let (mcp_server_id, event_id): (McpServerId, EventId) = (once.id(), once.derived("mcp_server.created"));
-    settings.headers = secret_headers::sealed(&app, tenant_id, event_id, &posted.body.headers).await?;
-    let aggregate = Aggregate::mcp_servers(tenant_id);
-    let (position, server) = append::update(&app, aggregate, |history| {
-        // As it was made, whatever became of it since.
-        if let Some(made) = named::created(history, event_id) {
-            return Ok(Decision::Nothing(made));
-        }
-        let servers = Servers::of(history);
-        servers.check_room()?;
-        servers.check_name(&settings, None)?;
-        let created = McpServerCreated { mcp_server_id, settings: settings.clone() };
-        let event = Event::new(event_id, once.at, SOURCE, aggregate, &caller.cause(), created);
-        Ok(Decision::Append(Box::new(event), Server::new(once.at, settings.clone())))
-    })
-    .await?;
-    freshness::of_change(&app, position).await;
-    let answer = shown(&app, tenant_id, server.record(mcp_server_id)).await?;
+    let (id, server) =
+        named::create::<McpServers>(&app, &caller, &once, settings, &posted.body.headers).await?;
+    let answer = shown(&app, tenant_id, server.record(id)).await?;
     Ok(once.mark((StatusCode::CREATED, Json(answer))))
 }
 
@@ -212,16 +195,7 @@ async fn delete_mcp_server(
     Developer(caller): Developer,
     PathId(mcp_server_id): PathId<McpServerId>,
 ) -> Result<Json<Deleted>, Problem> {
-    let aggregate = Aggregate::mcp_servers(caller.tenant_id);
-    let event_id = EventId::new();
-    let (position, ()) = append::update(&app, aggregate, |history| {
-        Servers::of(history).find(mcp_server_id)?;
-        let deleted = McpServerDeleted { mcp_server_id };
-        let event = Event::new(event_id, app.clock.now(), SOURCE, aggregate, &caller.cause(), deleted);
-        Ok(Decision::Append(Box::new(event), ()))
-    })
-    .await?;
-    freshness::of_change(&app, position).await;
+    named::delete::<McpServers>(&app, &caller, mcp_server_id).await?;
     Ok(Json(Deleted::YES))
 }
 
@@ -243,26 +217,6 @@ async fn update(
     sent: &McpServerPatch,
     next: impl Fn(&McpServerSettings) -> Result<McpServerSettings, Problem>,
 ) -> Result<Json<McpServer>, Problem> {
-    let tenant_id = caller.tenant_id;
-    let aggregate = Aggregate::mcp_servers(tenant_id);
-    let event_id = EventId::new();
-    let headers = secret_headers::sealed(app, tenant_id, event_id, &sent.headers).await?;
-    let (position, server) = append::update(app, aggregate, |history| {
-        let servers = Servers::of(history);
-        let mut server = servers.find(mcp_server_id)?.clone();
-        let mut settings = next(&server.settings)?;
-        settings.headers.extend(headers.clone());
-        if settings == server.settings {
-            return Ok(Decision::Nothing(server));
-        }
-        servers.check_name(&settings, Some(mcp_server_id))?;
-        server.change(app.clock.now(), settings);
-        let updated =
-            McpServerUpdated { mcp_server_id, version: server.version, settings: server.settings.clone() };
-        let event = Event::new(event_id, server.updated_at, SOURCE, aggregate, &caller.cause(), updated);
-        Ok(Decision::Append(Box::new(event), server))
-    })
-    .await?;
-    freshness::of_change(app, position).await;
-    Ok(Json(shown(app, tenant_id, server.record(mcp_server_id)).await?))
+    let server = named::update::<McpServers>(app, caller, mcp_server_id, &sent.headers, next).await?;
+    Ok(Json(shown(app, caller.tenant_id, server.record(mcp_server_id)).await?))
 }
