@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use cli::settings::Settings;
 
 /// Each crate of ours, and which of ours it may import.
-const IMPORTS: [(&str, &[&str]); 8] = [
+const IMPORTS: [(&str, &[&str]); 9] = [
     ("events", &[]),
     ("domain", &["events"]),
     ("nats", &["events"]),
     ("projections", &["events", "domain"]),
     ("vendors", &[]),
-    ("workers", &["events", "domain", "nats", "projections", "vendors"]),
+    ("voice", &["events", "domain"]),
+    ("workers", &["events", "domain", "nats", "projections", "vendors", "voice"]),
     ("api", &["events", "domain", "nats", "projections", "vendors"]),
-    ("cli", &["events", "domain", "nats", "projections", "vendors", "workers", "api"]),
+    ("cli", &["events", "domain", "nats", "projections", "vendors", "voice", "workers", "api"]),
 ];
 
 /// Libraries that reach out of the process, and the crates they are at home in. `tests` may use all of them.

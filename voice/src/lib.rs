@@ -1,0 +1,5 @@
+//! Ears and mouth of a call: what audio is, where speech is in it, and how words become speakable.
+//!
+//! Everything here is a function of its input. This crate must never open a socket, read a clock or ask a vendor.
+//!
+//! Start with the modules in the order in which a caller's audio passes them.
