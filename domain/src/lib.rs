@@ -14,6 +14,7 @@ pub mod prompt;
 pub mod session;
 pub mod tools;
 pub mod transfer;
+pub mod voice_turn;
 
 pub use calendar::{Calendar, Slot};
 pub use context::{Fit, Said, Window, Windows};
