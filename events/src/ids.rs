@@ -65,6 +65,8 @@ uuid_id! {
     PromptId;
     /// A conversation between a customer and an agent, by chat or by voice.
     SessionId;
+    /// One call; of a carrier's call derived from the carrier's own name of it, so that a repeated webhook is the same call.
+    CallId;
     /// One message of a session, by the customer or by the assistant.
     MessageId;
     /// The work that one accepted message (or replay) causes, as its user sees it.

@@ -11,10 +11,13 @@ pub mod dead_letters;
 mod fair;
 pub mod live;
 pub mod log;
+pub mod media;
 mod message;
 pub mod notes;
 pub mod once;
 pub mod reader;
+pub mod recordings;
+mod stored;
 pub mod subjects;
 pub mod timers;
 pub mod topology;
@@ -22,8 +25,10 @@ pub mod topology;
 pub use consume::{Delivery, Failure, Handler};
 pub use live::{Live, LiveMessage};
 pub use log::{AppendError, Expect, Log, PendingAppend, ReadError};
+pub use media::Media;
 pub use notes::Notes;
 pub use once::OnceStore;
+pub use recordings::Recordings;
 pub use topology::{ConsumerSpec, TopologyConfig};
 
 use std::time::Duration;
@@ -54,6 +59,8 @@ pub enum ConnectError {
 pub struct Nats {
     pub log: Log,
     pub live: Live,
+    pub media: Media,
+    pub recordings: Recordings,
     pub idempotency: OnceStore,
     pub notes: Notes,
     client: async_nats::Client,
@@ -89,7 +96,16 @@ impl Nats {
         let log = Log::open(context.clone(), partitions, connections).await?;
         let idempotency = OnceStore::open(&context).await?;
         let notes = Notes::open(&context).await?;
-        Ok(Self { log, live: Live::new(client.clone()), idempotency, notes, client })
+        let recordings = Recordings::open(context).await?;
+        Ok(Self {
+            log,
+            live: Live::new(client.clone()),
+            media: Media::new(client.clone()),
+            recordings,
+            idempotency,
+            notes,
+            client,
+        })
     }
 
     /// Whether the server answers at this moment.

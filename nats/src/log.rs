@@ -10,10 +10,10 @@ use async_nats::jetstream::{self, Context};
 use async_nats::{HeaderMap, header};
 use bytes::Bytes;
 use events::{Aggregate, Event, Position, Recorded};
-use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::stored::Batch;
 use crate::{message, subjects};
 
 /// What a deciding append takes for granted about its aggregate.
@@ -54,7 +54,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Events asked for at once when an aggregate is read.
 pub const READ_PAGE: usize = 500;
-const READ_TIMEOUT: Duration = Duration::from_secs(3);
 
 const EXPECTED_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
 /// async-nats has no builder for it.
@@ -234,41 +233,20 @@ impl Log {
         }
     }
 
-    /// One batch request of the direct-get API (nats-server 2.11): many answers to one inbox, ended by a status 204.
     async fn read_batch(&self, aggregate: &Aggregate, from: u64) -> Result<(Vec<Recorded>, bool), ReadError> {
         let partition = self.partition_of(aggregate);
-        let client = self.inner.context.client();
-        let inbox = client.new_inbox();
-        let mut answers =
-            client.subscribe(inbox.clone()).await.map_err(|error| ReadError::Unavailable(error.into()))?;
-        let request = serde_json::json!({
-            "seq": from, "next_by_subj": subjects::aggregate_filter(partition, aggregate), "batch": READ_PAGE,
+        let batch = Batch {
+            stream: &subjects::stream(partition),
+            filter: &subjects::aggregate_filter(partition, aggregate),
+            from,
+            most: READ_PAGE,
+        };
+        let (stored, more) = batch.read(&self.inner.context).await.map_err(ReadError::Unavailable)?;
+        let read = stored.into_iter().map(|message| {
+            let position = Position { partition, sequence: message.sequence };
+            recorded(position, &message.headers, &message.payload)
         });
-        client
-            .publish_with_reply(
-                format!("$JS.API.DIRECT.GET.{}", subjects::stream(partition)),
-                inbox,
-                request.to_string().into(),
-            )
-            .await
-            .map_err(|error| ReadError::Unavailable(error.into()))?;
-        let mut batch = Vec::new();
-        let deadline = Instant::now() + READ_TIMEOUT;
-        loop {
-            let answer = tokio::time::timeout_at(deadline, answers.next())
-                .await
-                .map_err(|elapsed| ReadError::Unavailable(elapsed.into()))?
-                .ok_or_else(|| ReadError::Unavailable("the subscription ended".into()))?;
-            let headers = answer.headers.unwrap_or_default();
-            match answer.status.map(|status| status.as_u16()) {
-                Some(204) => return Ok((batch, number(&headers, "Nats-Num-Pending") > 0)),
-                Some(404) => return Ok((batch, false)),
-                Some(status) => return Err(ReadError::Unavailable(format!("status {status}").into())),
-                None => {}
-            }
-            let sequence = number(&headers, "Nats-Sequence");
-            batch.push(recorded(Position { partition, sequence }, &headers, &answer.payload)?);
-        }
+        Ok((read.collect::<Result<_, _>>()?, more))
     }
 
     /// The sequence of the newest event of `aggregate`; 0 when there is none.
@@ -381,10 +359,6 @@ fn recorded(position: Position, headers: &HeaderMap, payload: &Bytes) -> Result<
     let event = message::decode(headers, payload)
         .map_err(|error| ReadError::Undecodable { position, reason: message::reason(&error) })?;
     Ok(Recorded { position, event })
-}
-
-fn number(headers: &HeaderMap, name: &str) -> u64 {
-    headers.get(name).and_then(|value| value.as_str().parse().ok()).unwrap_or_default()
 }
 
 fn is_not_found(error: &DirectGetError) -> bool {

@@ -3,7 +3,7 @@
 //! `evt.<pp>.<tenant>.<family>.<id>.<lane>`: a session costs two or three subjects, a worker's consumer has one
 //! wildcard filter, projections read unfiltered.
 
-use events::{Aggregate, JobId, Lane};
+use events::{Aggregate, CallId, JobId, Lane, TenantId};
 
 /// The partition of an aggregate. FNV-1a over tenant and id, so that a session and the facts beside it share one
 /// stream; fixed for the life of an installation.
@@ -48,9 +48,29 @@ pub fn stream(partition: u16) -> String {
     format!("EVENTS_{partition:02}")
 }
 
+/// Where the messages of a stream are asked for.
+pub fn direct_get(stream: &str) -> String {
+    format!("$JS.API.DIRECT.GET.{stream}")
+}
+
 /// What happens to a job while it runs, for whoever listens now.
 pub fn live(job_id: JobId, what: &str) -> String {
     format!("live.{job_id}.{what}")
+}
+
+/// What a call's socket tells its media worker.
+pub fn media_up(call_id: CallId) -> String {
+    format!("media.{call_id}.up")
+}
+
+/// What a call's media worker tells its socket.
+pub fn media_down(call_id: CallId) -> String {
+    format!("media.{call_id}.down")
+}
+
+/// A call's recording.
+pub fn recording(tenant_id: TenantId, call_id: CallId) -> String {
+    format!("rec.{}.{call_id}", tenant_id.token())
 }
 
 /// Where a timer is set and kept until it is due.

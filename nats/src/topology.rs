@@ -60,6 +60,7 @@ pub const TOOLS: ConsumerSpec =
 pub const CONSUMERS: [ConsumerSpec; 2] = [TURNS, TOOLS];
 
 pub(crate) const TIMERS_STREAM: &str = "TIMERS";
+pub(crate) const RECORDINGS_STREAM: &str = "RECORDINGS";
 pub(crate) const DEAD_LETTERS_STREAM: &str = "DLQ";
 const ADVISORIES_STREAM: &str = "ADVISORIES";
 pub(crate) const IDEMPOTENCY_BUCKET: &str = "idempotency";
@@ -92,7 +93,13 @@ pub async fn ensure(context: &Context, config: &TopologyConfig) -> Result<u16, T
     for partition in 1..partitions {
         ensure_stream(context, event_stream(partition, partitions, config.replicas)).await?;
     }
-    for stream in [timers_stream(config), dead_letters_stream(config), advisories_stream(config)] {
+    let others = [
+        timers_stream(config),
+        dead_letters_stream(config),
+        advisories_stream(config),
+        recordings_stream(config),
+    ];
+    for stream in others {
         ensure_stream(context, stream).await?;
     }
     for partition in 0..partitions {
@@ -163,6 +170,20 @@ fn advisories_stream(config: &TopologyConfig) -> stream::Config {
         storage: StorageType::File,
         num_replicas: config.replicas,
         max_age: ADVISORIES_MAX_AGE,
+        ..Default::default()
+    }
+}
+
+/// What was said in calls, sealed: kept until the call is deleted.
+fn recordings_stream(config: &TopologyConfig) -> stream::Config {
+    stream::Config {
+        name: RECORDINGS_STREAM.to_owned(),
+        subjects: vec!["rec.>".to_owned()],
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        num_replicas: config.replicas,
+        duplicate_window: DUPLICATE_WINDOW,
+        allow_direct: true,
         ..Default::default()
     }
 }

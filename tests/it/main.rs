@@ -14,6 +14,7 @@ mod isolation;
 mod log;
 mod long_conversations;
 mod mcp_servers;
+mod media;
 mod nothing_lost;
 mod pages;
 mod parting;

@@ -1,0 +1,128 @@
+//! The media subjects and the recordings, against a real nats-server.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use events::{CallId, JobId, TenantId};
+use nats::media::{AudioFormat, CloseReason, Down, Media, SocketSide, SocketState, Up, WorkerSide};
+use nats::recordings::{PAGE, Recordings, Segment};
+use tests::World;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+async fn both_ends(media: &Media, call_id: CallId, attempt: u32) -> (SocketSide, WorkerSide) {
+    (media.socket(call_id).await.unwrap(), media.worker(call_id, attempt).await.unwrap())
+}
+
+async fn heard<T>(next: impl Future<Output = Option<T>>) -> T {
+    tokio::time::timeout(LIMIT, next).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn socket_and_worker_of_a_call_hear_each_other_in_order_and_nobody_else() {
+    let world = World::services().await;
+    let (here, there) = (world.connect().await, world.connect().await);
+    let (call_id, other_call_id) = (CallId::new(), CallId::new());
+    let mut socket = here.nats.media.socket(call_id).await.unwrap();
+    let mut worker = there.nats.media.worker(call_id, 2).await.unwrap();
+    let (other_socket, other_worker) = both_ends(&here.nats.media, other_call_id, 1).await;
+    // The server knows of every subscription before anything is said.
+    here.nats.flush().await;
+    there.nats.flush().await;
+
+    other_socket.send(&Up::EndOfUtterance).await.unwrap();
+    let state =
+        SocketState { format: AudioFormat::Pcm16k, next_frame: 1, first_kept_frame: 0, playback: None };
+    let frame = Bytes::from(vec![7; AudioFormat::Pcm16k.bytes_per_frame()]);
+    let said = [
+        Up::State(state),
+        Up::Audio { frame: 0, data: frame.clone() },
+        Up::Closed { reason: CloseReason::HungUp },
+    ];
+    for up in &said {
+        socket.send(up).await.unwrap();
+    }
+    for up in said {
+        assert_eq!(heard(worker.next()).await, up);
+    }
+
+    other_worker.send(&Down::Hello { worker_id: "other".to_owned() }).await.unwrap();
+    let said = [
+        Down::Hello { worker_id: "host:1".to_owned() },
+        Down::Begin { generation: 1, job_id: JobId::new() },
+        Down::Audio { generation: 1, data: frame },
+        Down::Finish { generation: 1 },
+    ];
+    for down in &said {
+        worker.send(down).await.unwrap();
+    }
+    for down in said {
+        assert_eq!(heard(socket.next()).await, (2, down));
+    }
+}
+
+fn segment(index: u32) -> Segment {
+    Segment { index, offset_ms: u64::from(index) * 2_000, data: Bytes::from(vec![index as u8; 1_000]) }
+}
+
+async fn whole(recordings: &Recordings, tenant_id: TenantId, call_id: CallId) -> Vec<Segment> {
+    let (mut segments, mut after) = (Vec::new(), Some(0));
+    while let Some(from) = after {
+        let page = recordings.read(tenant_id, call_id, from).await.unwrap();
+        assert!(page.segments.len() <= PAGE);
+        segments.extend(page.segments);
+        after = page.next;
+    }
+    segments
+}
+
+#[tokio::test]
+async fn a_recording_is_read_page_by_page_in_the_order_it_was_written() {
+    const SEGMENTS: u32 = 2 * PAGE as u32 + 3;
+    let world = World::services().await;
+    let recordings = world.connect().await.nats.recordings;
+    let (tenant_id, call_id, other) = (TenantId::new(), CallId::new(), CallId::new());
+    for index in 0..SEGMENTS {
+        recordings.append(tenant_id, call_id, &segment(index)).await.unwrap();
+        recordings.append(tenant_id, other, &segment(index + 100)).await.unwrap();
+    }
+    let read = whole(&recordings, tenant_id, call_id).await;
+    assert_eq!(read, (0..SEGMENTS).map(segment).collect::<Vec<_>>());
+    assert_eq!(whole(&recordings, tenant_id, CallId::new()).await, []);
+    assert_eq!(whole(&recordings, TenantId::new(), call_id).await, [], "another tenant's");
+}
+
+#[tokio::test]
+async fn a_segment_written_twice_stands_once() {
+    let world = World::services().await;
+    let recordings = world.connect().await.nats.recordings;
+    let (tenant_id, call_id) = (TenantId::new(), CallId::new());
+    for index in [0, 0, 1, 0] {
+        recordings.append(tenant_id, call_id, &segment(index)).await.unwrap();
+    }
+    assert_eq!(whole(&recordings, tenant_id, call_id).await, [segment(0), segment(1)]);
+}
+
+#[tokio::test]
+async fn a_deleted_recording_is_gone_and_no_other_with_it() {
+    let world = World::services().await;
+    let recordings = world.connect().await.nats.recordings;
+    let (tenant_id, call_id, other) = (TenantId::new(), CallId::new(), CallId::new());
+    for call_id in [call_id, other] {
+        recordings.append(tenant_id, call_id, &segment(0)).await.unwrap();
+    }
+    recordings.delete(tenant_id, call_id).await.unwrap();
+    recordings.delete(tenant_id, call_id).await.unwrap();
+    assert_eq!(whole(&recordings, tenant_id, call_id).await, []);
+    assert_eq!(whole(&recordings, tenant_id, other).await, [segment(0)]);
+}
+
+#[tokio::test]
+async fn a_segment_that_no_message_can_hold_is_an_error() {
+    let world = World::services().await;
+    let recordings = world.connect().await.nats.recordings;
+    let data = Bytes::from(vec![0; 2 * 1_024 * 1_024]);
+    let written =
+        recordings.append(TenantId::new(), CallId::new(), &Segment { index: 0, offset_ms: 0, data }).await;
+    assert!(written.is_err());
+}
