@@ -250,6 +250,8 @@ impl DemoTenant {
                 system_prompt_id: None,
                 prompt_variables: Default::default(),
                 hedge_after_ms: None,
+                stt: None,
+                tts: None,
             };
             (AgentId::new(), settings)
         };

@@ -45,6 +45,28 @@ pub struct AgentSettings {
     /// first; `None`: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedge_after_ms: Option<u32>,
+    /// What hears the callers; `None`: the local engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stt: Option<SpeechSettings>,
+    /// What speaks to them; `None`: the local engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tts: Option<SpeechSettings>,
+}
+
+/// An engine for speech.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SpeechSettings {
+    /// Such as `local`.
+    pub provider: String,
+    /// `None`: the engine's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// `None`: the agent's `voice_id`, else the engine's own. No matter for what hears.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voice: Option<String>,
+    /// BCP 47; `None`: the agent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
 }
 
 /// An agent's calendar as its tenant wrote it; `domain::calendar` says what it means.

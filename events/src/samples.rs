@@ -68,6 +68,8 @@ fn settings() -> AgentSettings {
         system_prompt_id: None,
         prompt_variables: Default::default(),
         hedge_after_ms: None,
+        stt: None,
+        tts: None,
     }
 }
 

@@ -81,6 +81,8 @@ impl Story {
             system_prompt_id: None,
             prompt_variables: Default::default(),
             hedge_after_ms: None,
+            stt: None,
+            tts: None,
         }
     }
 

@@ -8,6 +8,7 @@ mod prompt_tests;
 mod settings;
 #[cfg(test)]
 mod settings_tests;
+mod speech;
 
 use std::collections::BTreeMap;
 
@@ -40,6 +41,7 @@ use crate::{App, freshness};
 use calendar::CalendarView;
 use owned::Owned;
 use settings::{AgentBody, AgentPatch};
+use speech::SpeechView;
 
 const PATH: &str = "/api/agents";
 
@@ -84,6 +86,10 @@ struct Agent {
     transfer_numbers: Vec<String>,
     /// `null`: never a second request beside a slow first one.
     hedge_after_ms: Option<u32>,
+    /// What hears the callers; `null`: the local engine.
+    stt: Option<SpeechView>,
+    /// What speaks to the callers; `null`: the local engine.
+    tts: Option<SpeechView>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -111,6 +117,8 @@ impl Agent {
             calendar: settings.calendar.map(CalendarView::from),
             transfer_numbers: settings.transfer_numbers,
             hedge_after_ms: settings.hedge_after_ms,
+            stt: settings.stt.map(SpeechView::from),
+            tts: settings.tts.map(SpeechView::from),
             created_at: at.0,
             updated_at: at.1,
         }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::calendar::{self, CalendarPatch};
 use super::owned::Owned;
 use super::prompt::{AgentPrompt, SentPrompt};
+use super::speech::{self, SpeechPatch};
 use crate::config::{AbsentProvider, LanguageModels, Provider};
 use crate::problem::Problem;
 use crate::routes::merge::{Sent, or, sent};
@@ -102,6 +103,14 @@ pub(crate) struct AgentPatch {
     #[serde(deserialize_with = "sent")]
     #[schema(value_type = Option<u32>, minimum = 100, maximum = 30000)]
     hedge_after_ms: Sent<u32>,
+    /// What hears the callers; `null`: the local engine. A patch merges into it.
+    #[serde(deserialize_with = "calendar::sent_object")]
+    #[schema(value_type = Option<SpeechPatch>)]
+    stt: Sent<SpeechPatch>,
+    /// What speaks to the callers; `null`: the local engine. A patch merges into it.
+    #[serde(deserialize_with = "calendar::sent_object")]
+    #[schema(value_type = Option<SpeechPatch>)]
+    tts: Sent<SpeechPatch>,
 }
 
 /// An agent's fields, `name` among them.
@@ -218,6 +227,8 @@ impl AgentPatch {
             },
             transfer_numbers: or(self.transfer_numbers, &base.transfer_numbers, Vec::new),
             hedge_after_ms: self.hedge_after_ms.unwrap_or(base.hedge_after_ms),
+            stt: speech::merged(self.stt, base.stt.as_ref()),
+            tts: speech::merged(self.tts, base.tts.as_ref()),
         };
         check(&settings, &mut mistakes);
         let is_tool = |name: &String| {
@@ -248,6 +259,8 @@ fn defaults(providers: &[Provider]) -> AgentSettings {
         calendar: None,
         transfer_numbers: Vec::new(),
         hedge_after_ms: None,
+        stt: None,
+        tts: None,
     }
 }
 
@@ -408,6 +421,8 @@ fn check(settings: &AgentSettings, mistakes: &mut Mistakes) {
         let (least, most) = HEDGE_AFTER_MS.into_inner();
         mistakes.add("hedge_after_ms", format_args!("must be {least} to {most}, or null"));
     }
+    speech::check("stt", settings.stt.as_ref(), mistakes);
+    speech::check("tts", settings.tts.as_ref(), mistakes);
 }
 
 fn check_tools(enabled: &[String], is_tool: impl Fn(&String) -> bool, mistakes: &mut Mistakes) {
@@ -444,7 +459,7 @@ fn check_transfer_numbers(numbers: &[String], mistakes: &mut Mistakes) {
 }
 
 /// Shaped like BCP 47; whether anybody speaks it is not checked.
-fn is_language(tag: &str) -> bool {
+pub(super) fn is_language(tag: &str) -> bool {
     let subtag =
         |text: &str| (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let primary = tag.split('-').next().unwrap_or_default();

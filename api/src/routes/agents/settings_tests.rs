@@ -215,6 +215,22 @@ fn hedging_has_its_bounds_and_null_takes_it_back() {
 }
 
 #[test]
+fn an_engine_for_speech_is_merged_into_and_null_takes_it_back() {
+    let sent = json!({ "name": "Desk", "stt": { "model": "tiny" }, "tts": { "provider": "openai", "voice": "echo" } });
+    let current = settings(sent).unwrap();
+    let (stt, tts) = (current.stt.clone().unwrap(), current.tts.clone().unwrap());
+    assert_eq!((stt.provider.as_str(), stt.model.as_deref()), ("local", Some("tiny")));
+    assert_eq!((tts.provider.as_str(), tts.voice.as_deref()), ("openai", Some("echo")));
+    let patch = json!({ "stt": null, "tts": { "voice": null, "language": "de-DE" } });
+    let patched = patched(Some(&current), patch).unwrap();
+    let tts = patched.tts.unwrap();
+    assert_eq!((patched.stt, tts.provider.as_str(), tts.voice), (None, "openai", None));
+    assert_eq!(tts.language.as_deref(), Some("de-DE"));
+    let wrong = json!({ "name": "Desk", "stt": { "provider": "parrot", "language": "?" }, "tts": { "model": "m".repeat(201) } });
+    assert_eq!(settings(wrong).unwrap_err(), ["stt.provider", "stt.language", "tts.model"]);
+}
+
+#[test]
 fn the_tools_of_the_calendar_can_be_given() {
     let tools = json!(["check_availability", "book_appointment", "invoice_lookup"]);
     assert_eq!(settings(json!({ "name": "Desk", "tools_enabled": tools })).unwrap().tools_enabled.len(), 3);
