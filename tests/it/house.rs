@@ -15,7 +15,7 @@ const IMPORTS: [(&str, &[&str]); 9] = [
     ("vendors", &[]),
     ("voice", &["events", "domain"]),
     ("workers", &["events", "domain", "nats", "projections", "vendors", "voice"]),
-    ("api", &["events", "domain", "nats", "projections", "vendors"]),
+    ("api", &["events", "domain", "nats", "projections", "vendors", "voice"]),
     ("cli", &["events", "domain", "nats", "projections", "vendors", "voice", "workers", "api"]),
 ];
 
