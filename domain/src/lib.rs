@@ -3,11 +3,12 @@
 //! Each aggregate is a fold ([`Session::evolve`]) and questions to it ([`Session::claim`]). Time and ids are passed in.
 //! This crate must never do I/O, read a clock or make an id.
 //!
-//! Start with [`session`] (whose turn it is, and to do what), then [`prompt`] and [`context`] (what a model is told, and
-//! what of a long conversation), [`prices`] (what it cost), [`calendar`] (which times can be had) and [`transfer`] (whom
-//! a caller may be handed over to).
+//! Start with [`session`] (whose turn it is, and to do what) and [`call`] (which worker talks), then [`prompt`] and
+//! [`context`] (what a model is told, and what of a long conversation), [`prices`] (what it cost), [`calendar`] (which
+//! times can be had) and [`transfer`] (whom a caller may be handed over to).
 
 pub mod calendar;
+pub mod call;
 pub mod context;
 pub mod prices;
 pub mod prompt;
@@ -17,6 +18,7 @@ pub mod transfer;
 pub mod voice_turn;
 
 pub use calendar::{Calendar, Slot};
+pub use call::{Call, CallClaim};
 pub use context::{Fit, Said, Window, Windows};
 pub use prices::{Price, PriceBook};
 pub use prompt::Prompt;

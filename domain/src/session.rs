@@ -4,13 +4,15 @@
 //! - at most one turn is under way;
 //! - a message stays in `pending` until its one terminal event (`reply_completed` or `turn_failed`);
 //! - while a turn is under way, its worker holds the delivery that `held_sequence` names, and stays with the session
-//!   until nothing is pending. So whoever finds a turn under way may acknowledge its own delivery.
+//!   until nothing is pending. So whoever finds a turn under way may acknowledge its own delivery;
+//! - of a reply that was interrupted, `history` has what was heard and no more, whether the interruption came before or
+//!   after the terminal event.
 
 use std::collections::VecDeque;
 
 use chrono::{DateTime, Utc};
 use events::prompt::PromptVersion;
-use events::session::{Channel, ToolStatus};
+use events::session::{Channel, ReplyInterrupted, SpokenMessage, ToolStatus};
 use events::{
     AgentId, CorrelationId, CustomerKeyId, EventId, JobId, MessageId, Origin, Payload, Recorded, Sealed,
     ToolCallId, TurnId,
@@ -35,6 +37,12 @@ pub struct Session {
     pub summary: Option<Words>,
     /// What was said in finished turns, oldest first, but for what the summary covers.
     pub history: VecDeque<Line>,
+    /// The assistant's newest line, until it is interrupted.
+    #[serde(default)]
+    pub last_reply: Option<Reply>,
+    /// The newest message that was heard in a call.
+    #[serde(default)]
+    pub spoken: Option<SpokenMessage>,
     /// Accepted messages without a terminal event, oldest first; the first is the one a running turn answers.
     pub pending: VecDeque<Pending>,
     pub turn: Option<Turn>,
@@ -72,6 +80,18 @@ impl Line {
     }
 }
 
+/// A line of the assistant that may turn out to have been cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    pub job_id: JobId,
+    /// Of the line's words.
+    pub event_id: EventId,
+}
+
+/// What the caller heard of a reply before they interrupted it; `None`: not a word.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Heard(pub Option<Words>);
+
 /// An accepted message that has no answer yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pending {
@@ -84,6 +104,9 @@ pub struct Pending {
     pub accepted_at: DateTime<Utc>,
     pub correlation_id: CorrelationId,
     pub traceparent: String,
+    /// The caller spoke on before the answer was complete. Whatever it still becomes, this is all of it that was said.
+    #[serde(default)]
+    pub interrupted: Option<Heard>,
 }
 
 impl Pending {
@@ -187,17 +210,21 @@ impl Session {
                     prompt_variables: created.prompt_variables.as_ref().map(words),
                 });
             }
-            Payload::MessageReceived(received) => self.pending.push_back(Pending {
-                sequence: recorded.position.sequence,
-                message_id: received.message_id,
-                job_id: received.job_id,
-                words: words(&received.content),
-                agent_version: received.agent_version,
-                stream: received.stream,
-                accepted_at: envelope.time,
-                correlation_id: envelope.origin.correlation_id.clone(),
-                traceparent: envelope.origin.traceparent.clone(),
-            }),
+            Payload::MessageReceived(received) => {
+                self.spoken = received.spoken.or(self.spoken);
+                self.pending.push_back(Pending {
+                    sequence: recorded.position.sequence,
+                    message_id: received.message_id,
+                    job_id: received.job_id,
+                    words: words(&received.content),
+                    agent_version: received.agent_version,
+                    stream: received.stream,
+                    accepted_at: envelope.time,
+                    correlation_id: envelope.origin.correlation_id.clone(),
+                    traceparent: envelope.origin.traceparent.clone(),
+                    interrupted: None,
+                });
+            }
             Payload::TurnStarted(started) => {
                 let before = self.turn.take().filter(|turn| turn.turn_id == started.turn_id);
                 self.turn = Some(Turn {
@@ -239,12 +266,15 @@ impl Session {
                 }
                 self.summary = Some(words(&summarized.summary));
             }
+            Payload::Greeted(greeting) => self.said(greeting.job_id, words(&greeting.content)),
             Payload::ReplyCompleted(reply) => {
-                self.finish(reply.in_reply_to);
-                self.remember(Line::Assistant(words(&reply.content)));
+                if !self.finish(reply.in_reply_to) {
+                    self.said(reply.job_id, words(&reply.content));
+                }
                 self.ended |= reply.then.is_some();
             }
-            Payload::TurnFailed(failed) => self.finish(failed.message_id),
+            Payload::TurnFailed(failed) => _ = self.finish(failed.message_id),
+            Payload::ReplyInterrupted(interrupted) => self.interrupt(interrupted, envelope.id),
             Payload::SessionEnded(_) => self.ended = true,
             _ => {}
         }
@@ -272,14 +302,43 @@ impl Session {
         self.turn.as_mut().filter(|turn| turn.turn_id == turn_id)
     }
 
-    /// The message has its terminal event: what the customer said becomes history.
-    fn finish(&mut self, message_id: MessageId) {
-        if let Some(index) = self.pending.iter().position(|pending| pending.message_id == message_id)
-            && let Some(answered) = self.pending.remove(index)
-        {
-            self.remember(Line::Customer(answered.words));
-        }
+    /// The message has its terminal event: what the customer said becomes history. Whether the answer was interrupted
+    /// before: then what was heard of it has become history, too.
+    fn finish(&mut self, message_id: MessageId) -> bool {
         self.turn.take_if(|turn| turn.message_id == message_id);
+        let index = self.pending.iter().position(|pending| pending.message_id == message_id);
+        let Some(answered) = index.and_then(|index| self.pending.remove(index)) else { return false };
+        self.remember(Line::Customer(answered.words));
+        let Some(Heard(heard)) = answered.interrupted else { return false };
+        self.last_reply = None;
+        if let Some(words) = heard {
+            self.remember(Line::Assistant(words));
+        }
+        true
+    }
+
+    /// The assistant said something of its own, or as a whole reply.
+    fn said(&mut self, job_id: JobId, words: Words) {
+        self.last_reply = Some(Reply { job_id, event_id: words.event_id });
+        self.remember(Line::Assistant(words));
+    }
+
+    /// Of the answer that is still awaited, or of the last one, only this was heard. An older one stays as it is, and
+    /// the first interruption of an answer counts.
+    fn interrupt(&mut self, interrupted: &ReplyInterrupted, event_id: EventId) {
+        let heard = interrupted.heard.clone().map(|sealed| Words { event_id, sealed });
+        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.job_id == interrupted.job_id) {
+            pending.interrupted.get_or_insert(Heard(heard));
+            return;
+        }
+        let Some(reply) = self.last_reply.take_if(|reply| reply.job_id == interrupted.job_id) else { return };
+        let place = self.history.iter().rposition(|line| line.words().event_id == reply.event_id);
+        match (place, heard) {
+            (Some(place), Some(words)) => self.history[place] = Line::Assistant(words),
+            (Some(place), None) => _ = self.history.remove(place),
+            // It is part of a summary by now.
+            (None, _) => {}
+        }
     }
 
     fn remember(&mut self, line: Line) {
@@ -293,3 +352,7 @@ impl Session {
 #[cfg(test)]
 #[path = "session_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "interruption_tests.rs"]
+mod interruption_tests;

@@ -4,15 +4,15 @@ use uuid::Uuid;
 
 use super::*;
 
-fn id<T: From<Uuid>>(number: u128) -> T {
+pub(super) fn id<T: From<Uuid>>(number: u128) -> T {
     T::from(Uuid::from_u128(number))
 }
 
-fn sealed() -> Sealed {
+pub(super) fn sealed() -> Sealed {
     Sealed { key_id: Uuid::nil(), ciphertext: String::new() }
 }
 
-fn given(payloads: Vec<Payload>) -> Session {
+pub(super) fn given(payloads: Vec<Payload>) -> Session {
     let origin =
         Origin { correlation_id: CorrelationId::default(), actor: String::new(), traceparent: String::new() };
     let cause = Cause { origin, causation_id: None };
@@ -29,7 +29,7 @@ fn given(payloads: Vec<Payload>) -> Session {
     Session::of(&history)
 }
 
-fn created() -> Payload {
+pub(super) fn created() -> Payload {
     SessionCreated {
         agent_id: id(1),
         channel: Channel::Chat,
@@ -40,13 +40,20 @@ fn created() -> Payload {
     .into()
 }
 
-fn message(number: u128) -> Payload {
+pub(super) fn message(number: u128) -> Payload {
     let content = sealed();
-    MessageReceived { message_id: id(number), job_id: id(number), content, agent_version: 1, stream: false }
-        .into()
+    MessageReceived {
+        message_id: id(number),
+        job_id: id(number),
+        content,
+        agent_version: 1,
+        stream: false,
+        spoken: None,
+    }
+    .into()
 }
 
-fn started(number: u128, attempt: u32, held: Held) -> Payload {
+pub(super) fn started(number: u128, attempt: u32, held: Held) -> Payload {
     TurnStarted {
         turn_id: id(number),
         job_id: id(number),
@@ -61,7 +68,7 @@ fn started(number: u128, attempt: u32, held: Held) -> Payload {
     .into()
 }
 
-fn failed(number: u128) -> Payload {
+pub(super) fn failed(number: u128) -> Payload {
     TurnFailed {
         turn_id: id(number),
         job_id: id(number),
@@ -77,7 +84,7 @@ fn failed(number: u128) -> Payload {
     .into()
 }
 
-fn held(sequence: u64, generation: u64) -> Held {
+pub(super) fn held(sequence: u64, generation: u64) -> Held {
     Held { sequence, generation }
 }
 
@@ -206,7 +213,7 @@ fn a_snapshot_gives_the_same_session_back() {
     assert_eq!(serde_json::from_value::<Session>(snapshot).unwrap(), session);
 }
 
-fn replied(number: u128, then: Option<Then>) -> Payload {
+pub(super) fn replied(number: u128, then: Option<Then>) -> Payload {
     ReplyCompleted {
         turn_id: id(number),
         job_id: id(number),
@@ -232,7 +239,7 @@ fn replied(number: u128, then: Option<Then>) -> Payload {
 }
 
 /// The event with this place in the history is the last that the summary covers.
-fn summarized(turn: u128, through: u128) -> Payload {
+pub(super) fn summarized(turn: u128, through: u128) -> Payload {
     SessionSummarized {
         turn_id: id(turn),
         job_id: id(turn),

@@ -6,7 +6,9 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{AgentId, ApiKeyId, CorrelationId, EventId, Payload, PromptId, SessionId, TenantId, ToolCallId};
+use crate::{
+    AgentId, ApiKeyId, CallId, CorrelationId, EventId, Payload, PromptId, SessionId, TenantId, ToolCallId,
+};
 
 /// One event: who, when and why around what.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +98,7 @@ pub enum Family {
     /// Facts about a session that no decision depends on (vendor attempts, tool runs): they stand beside the session,
     /// under the session's id, so that recording one never fails and never disturbs the session's compare-and-set.
     SessionFacts,
+    Call,
     /// One run of a tool by hand, under the run's id.
     ToolRun,
     /// The installation itself: dead letters.
@@ -103,7 +106,7 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Tenant,
         Self::Key,
         Self::Agent,
@@ -115,6 +118,7 @@ impl Family {
         Self::McpServers,
         Self::Session,
         Self::SessionFacts,
+        Self::Call,
         Self::ToolRun,
         Self::System,
     ];
@@ -132,6 +136,7 @@ impl Family {
             Self::McpServers => "mcp_servers",
             Self::Session => "session",
             Self::SessionFacts => "session_facts",
+            Self::Call => "call",
             Self::ToolRun => "tool_run",
             Self::System => "system",
         }
@@ -143,6 +148,10 @@ impl Family {
 pub enum Lane {
     Turn,
     Tool,
+    /// Talking on a call.
+    Voice,
+    /// Putting what was said into few words.
+    Summary,
     Note,
 }
 
@@ -151,6 +160,8 @@ impl Lane {
         match self {
             Self::Turn => "turn",
             Self::Tool => "tool",
+            Self::Voice => "voice",
+            Self::Summary => "summary",
             Self::Note => "note",
         }
     }
@@ -213,6 +224,10 @@ impl Aggregate {
 
     pub fn session_facts(tenant_id: TenantId, session_id: SessionId) -> Self {
         Self { tenant_id, family: Family::SessionFacts, id: session_id.0 }
+    }
+
+    pub fn call(tenant_id: TenantId, call_id: CallId) -> Self {
+        Self { tenant_id, family: Family::Call, id: call_id.0 }
     }
 
     pub fn tool_run(tenant_id: TenantId, tool_call_id: ToolCallId) -> Self {

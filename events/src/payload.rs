@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Lane, agent, appointment, function, invoice, mcp_server, prompt, session, system, tenant, tool_run,
+    Lane, agent, appointment, call, function, invoice, mcp_server, prompt, session, system, tenant, tool_run,
 };
 
 /// What one event type is called and whose work it is.
@@ -123,6 +123,18 @@ payloads! {
     ReplyCompleted(session::ReplyCompleted) = "vocalbridge.session.reply_completed", version 1, lane Note;
     TurnFailed(session::TurnFailed) = "vocalbridge.session.turn_failed", version 1, lane Note;
     SessionEnded(session::SessionEnded) = "vocalbridge.session.ended", version 1, lane Note;
+    Greeted(session::Greeted) = "vocalbridge.session.greeted", version 1, lane Note;
+    ReplyInterrupted(session::ReplyInterrupted) = "vocalbridge.session.reply_interrupted", version 1, lane Note;
+    CallStarted(call::CallStarted) = "vocalbridge.call.started", version 1, lane Voice;
+    CallClaimed(call::CallClaimed) = "vocalbridge.call.claimed", version 1, lane Note;
+    CallConnected(call::CallConnected) = "vocalbridge.call.connected", version 1, lane Note;
+    TurnMeasured(call::TurnMeasured) = "vocalbridge.call.turn_measured", version 1, lane Note;
+    ReplySpoken(call::ReplySpoken) = "vocalbridge.call.reply_spoken", version 1, lane Note;
+    SpeechMetered(call::SpeechWorkMetered) = "vocalbridge.call.speech_metered", version 1, lane Note;
+    CallEnded(call::CallEnded) = "vocalbridge.call.ended", version 1, lane Summary;
+    CallSummarized(call::CallSummarized) = "vocalbridge.call.summarized", version 1, lane Note;
+    HangupRequested(call::HangupRequested) = "vocalbridge.call.hangup_requested", version 1, lane Note;
+    CallDeleted(call::CallDeleted) = "vocalbridge.call.deleted", version 1, lane Note;
     ToolRunRequested(tool_run::ToolRunRequested) = "vocalbridge.tool_run.requested", version 1, lane Tool;
     ToolRunCompleted(tool_run::ToolRunCompleted) = "vocalbridge.tool_run.completed", version 1, lane Note;
     DeliveryParked(system::DeliveryParked) = "vocalbridge.system.delivery_parked", version 1, lane Note;

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::agent::{AgentCreated, AgentDeleted, AgentSettings, AgentUpdated, CalendarSettings};
 use crate::appointment::AppointmentBooked;
+use crate::call::*;
 use crate::function::{
     FunctionCreated, FunctionDeleted, FunctionMethod, FunctionSettings, FunctionUpdated, SecretHeader,
 };
@@ -19,7 +20,7 @@ use crate::system::DeliveryParked;
 use crate::tenant::{KeyCreated, KeyRevoked, Role, TenantCreated};
 use crate::tool_run::{ToolRunCompleted, ToolRunRequested};
 use crate::{
-    AgentId, Aggregate, Cause, CorrelationId, CustomerKeyId, Event, EventId, Lane, MessageId, Origin,
+    AgentId, Aggregate, CallId, Cause, CorrelationId, CustomerKeyId, Event, EventId, MessageId, Origin,
     Payload, PromptId, Sealed, SessionId, TenantId,
 };
 
@@ -185,6 +186,7 @@ pub fn payloads() -> Vec<Payload> {
             content: sealed(),
             agent_version: 1,
             stream: false,
+            spoken: Some(SpokenMessage { call_id: CallId(id(16)), from_frame: 40, through_frame: 112 }),
         }
         .into(),
         TurnStarted {
@@ -289,6 +291,106 @@ pub fn payloads() -> Vec<Payload> {
         }
         .into(),
         SessionEnded { reason: "requested".to_owned() }.into(),
+        Greeted {
+            message_id: MessageId(id(6)),
+            job_id,
+            agent_id,
+            channel: Channel::Voice,
+            content: sealed(),
+        }
+        .into(),
+        ReplyInterrupted {
+            job_id,
+            message_id: MessageId(id(6)),
+            agent_id,
+            channel: Channel::Voice,
+            heard: Some(sealed()),
+            heard_ms: 1_840,
+            queued_ms: 4_200,
+        }
+        .into(),
+        CallStarted {
+            session_id: SessionId(id(2)),
+            agent_id,
+            agent_version: 1,
+            direction: Direction::Inbound,
+            transport: Transport::Twilio,
+            caller_number: Some(sealed()),
+            called_number: Some(sealed()),
+            provider_call_sid: Some("CA5d1c2f4b7e9a4c0d8f6b3a2e1d0c9b8a".to_owned()),
+            customer_key_id: CustomerKeyId(id(7)),
+            metadata: serde_json::Map::new(),
+        }
+        .into(),
+        CallClaimed {
+            worker_id: "host-1:4242".to_owned(),
+            attempt: 1,
+            held_sequence: 43,
+            held_generation: 1,
+        }
+        .into(),
+        CallConnected { format: CallAudio::Mulaw8k }.into(),
+        TurnMeasured {
+            job_id,
+            turn: 1,
+            interrupted: false,
+            speech_ms: Some(1_440),
+            endpointing_ms: Some(320),
+            stt_ms: Some(80),
+            first_token_ms: Some(190),
+            first_sentence_ms: Some(60),
+            first_audio_ms: Some(90),
+            caller_gap_ms: Some(740),
+            stt_provider: Some("local".to_owned()),
+            llm_provider: Some("vendor_a".to_owned()),
+            tts_provider: Some("local".to_owned()),
+        }
+        .into(),
+        ReplySpoken { job_id }.into(),
+        SpeechWorkMetered {
+            kind: SpeechKind::Transcription,
+            job_id: Some(job_id),
+            agent_id,
+            session_id: SessionId(id(2)),
+            provider: "local".to_owned(),
+            model: "base.en".to_owned(),
+            audio_ms: 1_440,
+            characters: 38,
+            outcome: SpeechOutcome::Succeeded,
+            metered: SpeechMetered {
+                cost_usd: Decimal::ZERO,
+                price_version: "settings".to_owned(),
+                estimated: false,
+            },
+        }
+        .into(),
+        CallEnded {
+            status: CallStatus::Completed,
+            end_reason: "caller_hung_up".to_owned(),
+            session_id: SessionId(id(2)),
+            agent_id,
+            duration_ms: 90_000,
+            requests: 4,
+            metered: Some(CarrierMetered {
+                provider: "twilio".to_owned(),
+                duration_ms: 90_000,
+                requests: 4,
+                cost_usd: Decimal::new(4, 3),
+                price_version: "settings".to_owned(),
+            }),
+        }
+        .into(),
+        CallSummarized {
+            session_id: SessionId(id(2)),
+            agent_id,
+            summary: Some(sealed()),
+            provider: Some("vendor_a".to_owned()),
+            model: Some("vendor-a-1".to_owned()),
+            billed: billed(),
+        }
+        .into(),
+        HangupRequested { by: "key:01935c00-0000-7000-8000-000000000002".to_owned() }.into(),
+        CallDeleted {}.into(),
         ToolRunRequested {
             tool_call_id: id(10).into(),
             agent_id: None,
@@ -333,22 +435,31 @@ pub fn events() -> Vec<Event> {
     let mut cause = Cause { origin, causation_id: None };
     let mut events = Vec::new();
     for (number, payload) in payloads().into_iter().enumerate() {
-        let aggregate = match (&payload, payload.lane()) {
-            (Payload::DeliveryParked(_), _) => Aggregate::system(),
-            (Payload::DefaultPromptChosen(_), _) => Aggregate::default_prompt(tenant_id),
-            (Payload::AppointmentBooked(_), _) => Aggregate::calendar(tenant_id, AgentId(id(4))),
-            (Payload::FunctionCreated(_) | Payload::FunctionUpdated(_) | Payload::FunctionDeleted(_), _) => {
+        let aggregate = match &payload {
+            Payload::DeliveryParked(_) => Aggregate::system(),
+            Payload::DefaultPromptChosen(_) => Aggregate::default_prompt(tenant_id),
+            Payload::AppointmentBooked(_) => Aggregate::calendar(tenant_id, AgentId(id(4))),
+            Payload::FunctionCreated(_) | Payload::FunctionUpdated(_) | Payload::FunctionDeleted(_) => {
                 Aggregate::functions(tenant_id)
             }
-            (
-                Payload::McpServerCreated(_) | Payload::McpServerUpdated(_) | Payload::McpServerDeleted(_),
-                _,
-            ) => Aggregate::mcp_servers(tenant_id),
-            (Payload::ToolRunRequested(_) | Payload::ToolRunCompleted(_), _) => {
+            Payload::McpServerCreated(_) | Payload::McpServerUpdated(_) | Payload::McpServerDeleted(_) => {
+                Aggregate::mcp_servers(tenant_id)
+            }
+            Payload::ToolRunRequested(_) | Payload::ToolRunCompleted(_) => {
                 Aggregate::tool_run(tenant_id, id(10).into())
             }
-            (Payload::VendorAttempted(_), _) => Aggregate::session_facts(tenant_id, SessionId(id(2))),
-            (_, Lane::Turn | Lane::Tool | Lane::Note) => Aggregate::session(tenant_id, SessionId(id(2))),
+            Payload::CallStarted(_)
+            | Payload::CallClaimed(_)
+            | Payload::CallConnected(_)
+            | Payload::TurnMeasured(_)
+            | Payload::ReplySpoken(_)
+            | Payload::SpeechMetered(_)
+            | Payload::CallEnded(_)
+            | Payload::CallSummarized(_)
+            | Payload::HangupRequested(_)
+            | Payload::CallDeleted(_) => Aggregate::call(tenant_id, CallId(id(16))),
+            Payload::VendorAttempted(_) => Aggregate::session_facts(tenant_id, SessionId(id(2))),
+            _ => Aggregate::session(tenant_id, SessionId(id(2))),
         };
         let event_id = EventId(id(100 + number as u128));
         let event = Event::new(event_id, time(), "vocalbridge/api", aggregate, &cause, payload);

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::prompt::PromptVersion;
-use crate::{AgentId, CustomerKeyId, EventId, JobId, MessageId, Sealed, ToolCallId, TurnId};
+use crate::{AgentId, CallId, CustomerKeyId, EventId, JobId, MessageId, Sealed, ToolCallId, TurnId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -52,6 +52,19 @@ pub struct MessageReceived {
     pub agent_version: u32,
     /// Whether somebody listens for the reply word by word.
     pub stream: bool,
+    /// Where in a call it was said; `None`: it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spoken: Option<SpokenMessage>,
+}
+
+/// A message that was heard in a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SpokenMessage {
+    pub call_id: CallId,
+    /// Frames of 20 ms, counted from 0 since the call's socket was opened.
+    pub from_frame: u32,
+    /// Its last frame. Whoever goes on with the call passes over everything up to it.
+    pub through_frame: u32,
 }
 
 /// A worker claimed the session to answer one message. The claim is a compare-and-set, so at most one turn is under
@@ -330,6 +343,34 @@ pub struct TurnFailed {
     pub latency_ms: u64,
     pub attempts: u32,
     pub billed: Vec<BilledAttempt>,
+}
+
+/// The agent spoke first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Greeted {
+    /// The assistant's message.
+    pub message_id: MessageId,
+    /// Names the speaking of it; nobody asked for it, so it is no job to wait for.
+    pub job_id: JobId,
+    pub agent_id: AgentId,
+    pub channel: Channel,
+    pub content: Sealed,
+}
+
+/// The caller spoke before the whole of a reply or greeting was heard: what was heard is all that was said. Its event id
+/// is derived from `job_id`, so a reply is interrupted once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplyInterrupted {
+    pub job_id: JobId,
+    /// The assistant's message, if the reply is never completed.
+    pub message_id: MessageId,
+    pub agent_id: AgentId,
+    pub channel: Channel,
+    /// `None`: not a word.
+    pub heard: Option<Sealed>,
+    pub heard_ms: u64,
+    /// How much there was to hear, as far as it had been made.
+    pub queued_ms: u64,
 }
 
 /// The conversation is over; later messages are refused.

@@ -50,6 +50,8 @@ pub enum Failure {
     Fatal { reason: String },
     /// This copy is stale and another worker holds the event; leave it alone.
     Stale,
+    /// The work is not done and this process is about to stop: another worker goes on with it at once.
+    HandOver,
 }
 
 /// A worker role's work. It may be handed the same event twice, and must then do nothing the second time.
@@ -316,6 +318,7 @@ impl<H: Handler> Worker<H> {
         let event = &delivery.recorded.event;
         match failure {
             Failure::Stale => "stale",
+            Failure::HandOver => hand_over(fetched).await,
             Failure::Reject { reason } => {
                 tracing::info!(
                     consumer = self.spec.name,
@@ -387,6 +390,14 @@ impl<H: Handler> Worker<H> {
             }
         }
     }
+}
+
+/// The deliveries of this process are closed when it is about to stop, so the server hands it to another.
+async fn hand_over(fetched: &Fetched) -> &'static str {
+    if let Err(error) = fetched.acker.ack_with(AckKind::Nak(None)).await {
+        tracing::warn!(position = %fetched.position, %error, "a delivery was not handed over; it will come again");
+    }
+    "handed_over"
 }
 
 async fn acknowledge(fetched: &Fetched, outcome: &'static str) -> &'static str {

@@ -49,15 +49,22 @@ pub struct ConsumerSpec {
     pub ack_wait: Duration,
 }
 
-/// The brain: answers messages.
+/// The brain: answers messages. A caller waits no longer for the turn of a worker that died.
 pub const TURNS: ConsumerSpec =
-    ConsumerSpec { name: "turns", lane: Lane::Turn, ack_wait: Duration::from_secs(5) };
+    ConsumerSpec { name: "turns", lane: Lane::Turn, ack_wait: Duration::from_secs(2) };
 /// The hands: runs tools.
 pub const TOOLS: ConsumerSpec =
     ConsumerSpec { name: "tools", lane: Lane::Tool, ack_wait: Duration::from_secs(5) };
 
+/// Ears and mouth: talks on calls. A caller hears nothing until another worker has taken over from one that died.
+pub const VOICE: ConsumerSpec =
+    ConsumerSpec { name: "voice", lane: Lane::Voice, ack_wait: Duration::from_millis(1_500) };
+/// Puts calls into few words once they are over.
+pub const SUMMARIES: ConsumerSpec =
+    ConsumerSpec { name: "summaries", lane: Lane::Summary, ack_wait: Duration::from_secs(5) };
+
 /// Every durable consumer of the event streams.
-pub const CONSUMERS: [ConsumerSpec; 2] = [TURNS, TOOLS];
+pub const CONSUMERS: [ConsumerSpec; 4] = [TURNS, TOOLS, VOICE, SUMMARIES];
 
 pub(crate) const TIMERS_STREAM: &str = "TIMERS";
 pub(crate) const RECORDINGS_STREAM: &str = "RECORDINGS";
@@ -243,9 +250,11 @@ async fn ensure_consumer(
         max_deliver: -1,
         ..Default::default()
     };
-    stream
-        .get_or_create_consumer(spec.name, config)
-        .await
-        .map(|_| ())
-        .map_err(|source| TopologyError::Consumer { stream: stream_name.to_owned(), name: spec.name, source })
+    let failed = |source| TopologyError::Consumer { stream: stream_name.to_owned(), name: spec.name, source };
+    let found = stream.get_or_create_consumer(spec.name, config.clone()).await.map_err(failed)?;
+    if found.cached_info().config.ack_wait != spec.ack_wait {
+        // Made by an earlier version; what it has delivered stays as it is.
+        stream.create_consumer(config).await.map_err(failed)?;
+    }
+    Ok(())
 }

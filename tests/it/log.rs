@@ -44,6 +44,7 @@ fn message(system: &System) -> Event {
         content: Sealed { key_id: Uuid::nil(), ciphertext: String::new() },
         agent_version: 1,
         stream: false,
+        spoken: None,
     };
     let session = Aggregate::session(TenantId::new(), SessionId::new());
     Event::new(EventId::new(), system.clock.now(), "test", session, &cause(), payload)

@@ -274,6 +274,7 @@ impl Story {
             content: self.sealed(24),
             agent_version: 2,
             stream: false,
+            spoken: None,
         };
         let turn_id = TurnId::new();
         let started = TurnStarted {

@@ -204,6 +204,7 @@ async fn accept(app: &App, caller: &Caller, message: &Message<'_>, once: &Once) 
         content: app.keyring.seal(tenant_id, facts.customer_key_id.0, event_id, content).await?,
         agent_version: agent.version,
         stream: mode == Mode::Stream,
+        spoken: None,
     };
     let event = Event::new(event_id, once.at, SOURCE, session, &caller.cause(), received);
     let position = append(app, facts, &event).await?;
