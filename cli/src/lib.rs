@@ -17,6 +17,7 @@ pub mod serve;
 pub mod services;
 pub mod settings;
 pub mod source;
+pub mod speech;
 pub mod system;
 pub mod vendor_endpoints;
 

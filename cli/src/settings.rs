@@ -11,6 +11,7 @@ use vendors::http::guard::UrlPolicy;
 use workers::DEFAULT_LIMITS;
 
 use crate::language_models::LanguageModels;
+use crate::speech::SpeechSettings;
 
 /// Everything the environment can say, checked.
 #[derive(Clone, Debug)]
@@ -52,6 +53,7 @@ pub struct VendorSettings {
     pub retry_min_wait: Duration,
     pub retry_max_wait: Duration,
     pub language_models: LanguageModels,
+    pub speech: SpeechSettings,
 }
 
 /// All that is wrong with the environment.
@@ -125,6 +127,7 @@ impl VendorSettings {
             retry_min_wait: reader.or("VENDOR_RETRY_MIN_WAIT", Duration::from_secs(1), seconds(0.0, 600.0)),
             retry_max_wait: reader.or("VENDOR_RETRY_MAX_WAIT", Duration::from_secs(10), seconds(0.0, 600.0)),
             language_models: LanguageModels::read_with(reader),
+            speech: SpeechSettings::read_with(reader),
         }
     }
 }

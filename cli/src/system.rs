@@ -26,6 +26,7 @@ use workers::{Outside, Workers};
 use crate::serve;
 use crate::settings::Settings;
 use crate::source::LogSource;
+use crate::speech;
 use crate::vendor_endpoints::Endpoint;
 
 /// A part of the system that can run in a process of its own.
@@ -214,8 +215,8 @@ impl System {
     ) -> Result<Workers> {
         let settings = &self.settings.vendors;
         let models = &settings.language_models;
-        let simulator =
-            if models.need_a_simulator() { self.simulator(tracker, end).await? } else { String::new() };
+        let needs_a_simulator = models.need_a_simulator() || settings.speech.need_a_simulator();
+        let simulator = if needs_a_simulator { self.simulator(tracker, end).await? } else { String::new() };
         let endpoint = |endpoint: &Endpoint| LlmEndpoint {
             base_url: endpoint.base_url.with(&simulator),
             api_key: endpoint.api_key.clone(),
@@ -238,6 +239,7 @@ impl System {
         let mcp = Arc::new(mcp);
         let (sessions, ended) = (mcp.clone(), end.clone());
         tracker.spawn(async move { sessions.run(ended).await });
+        let (stt, tts) = speech::engines(settings, &simulator, wall_clock)?;
         let outside = Outside {
             vendors: LlmVendors::new(llm, wall_clock).context("the vendors")?,
             functions: Functions::new(
@@ -248,6 +250,8 @@ impl System {
             )
             .context("tenants' functions")?,
             mcp,
+            stt,
+            tts,
         };
         let config = workers::Config {
             prices: models.price_book(),

@@ -34,12 +34,17 @@ impl BaseUrl {
 
 /// Reads addresses, or the word `simulated`, with commas between them.
 pub(crate) fn base_urls(simulated_path: &'static str) -> impl Fn(&str) -> Result<Vec<BaseUrl>, String> {
-    list_of(move |text| match text {
+    list_of(base_url(simulated_path))
+}
+
+/// Reads one of them.
+pub(crate) fn base_url(simulated_path: &'static str) -> impl Fn(&str) -> Result<BaseUrl, String> {
+    move |text| match text {
         "simulated" => Ok(BaseUrl::Simulated(simulated_path)),
         url => url_of(&["http", "https"])(url)
             .map(BaseUrl::Url)
             .map_err(|mistake| format!("{mistake}, or be simulated")),
-    })
+    }
 }
 
 /// Reads keys with commas between them.

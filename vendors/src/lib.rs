@@ -1,6 +1,6 @@
 //! Every third party that VocalBridge talks to, and the only place that calls one.
 //!
-//! A port per kind of vendor ([`llm`], and tenants' own [`functions`] and [`mcp`] servers) is small and says nothing of any vendor's
+//! A port per kind of vendor ([`llm`], [`stt`] and [`tts`], and tenants' own [`functions`] and [`mcp`] servers) is small and says nothing of any vendor's
 //! wire format; one file per vendor translates. Below the ports lie the shared HTTP client with its error classes ([`http`]) and
 //! the resilience layer ([`resilience`]): time limits, backoff, `Retry-After`, circuit breakers and fallback
 //! chains. [`simulator`] holds the built-in vendors: real HTTP servers with their own wire formats, which can
@@ -15,6 +15,9 @@
 pub mod functions;
 pub mod llm;
 pub mod mcp;
+pub mod speech;
+pub mod stt;
+pub mod tts;
 
 pub mod http;
 pub mod resilience;
@@ -26,6 +29,7 @@ use chrono::{DateTime, Utc};
 #[derive(Debug, Clone)]
 pub struct Config {
     pub llm: llm::LlmConfig,
+    pub speech: speech::SpeechConfig,
 }
 
 /// The wall clock, passed in so that tests own the time that is recorded.

@@ -26,6 +26,8 @@ use projections::{Database, Keyring, Progress};
 use vendors::functions::Functions;
 use vendors::llm::LlmVendors;
 use vendors::mcp::Mcp;
+use vendors::stt::SttEngines;
+use vendors::tts::TtsEngines;
 
 pub use agents::Agents;
 pub use mcp_servers::McpServers;
@@ -71,6 +73,8 @@ pub struct Workers {
     pub vendors: Arc<LlmVendors>,
     pub functions: Arc<Functions>,
     pub mcp_servers: McpServers,
+    pub stt: Arc<SttEngines>,
+    pub tts: Arc<TtsEngines>,
     pub config: Arc<Config>,
     /// `host:pid`, as events show it.
     pub worker_id: String,
@@ -86,6 +90,8 @@ pub struct Outside {
     pub functions: Functions,
     /// Tenants' own, too.
     pub mcp: Arc<Mcp>,
+    pub stt: Arc<SttEngines>,
+    pub tts: Arc<TtsEngines>,
 }
 
 /// What the workers of a process read and write through.
@@ -105,7 +111,7 @@ impl Workers {
         worker_id: String,
     ) -> Self {
         let Connections { nats, database, keyring } = connections;
-        let Outside { vendors, functions, mcp } = outside;
+        let Outside { vendors, functions, mcp, stt, tts } = outside;
         let mcp_servers = McpServers::new(mcp, keyring.clone());
         let sessions = Sessions::new(nats.log.clone(), database.clone());
         let agents = Agents::new(database.clone(), progress.config_changes());
@@ -118,6 +124,8 @@ impl Workers {
             vendors: Arc::new(vendors),
             functions: Arc::new(functions),
             mcp_servers,
+            stt,
+            tts,
             config: Arc::new(config),
             worker_id,
             sessions,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Simulator;
+use super::phrases::Phrases;
 use super::vendor_name::VendorName;
 
 const MAX_LATENCY_MS: u64 = 600_000;
@@ -246,9 +247,11 @@ pub(super) async fn show(
     State(simulator): State<Arc<Simulator>>,
     Path(name): Path<String>,
     Query(of): Query<Of>,
-) -> Result<Json<Control>, ControlError> {
+) -> Result<Json<Value>, ControlError> {
     let vendor = vendor(name)?;
-    Ok(Json(*simulator.state().vendors[vendor].control_of(of.key.as_deref())))
+    let mut state = simulator.state();
+    let control = *state.vendors[vendor].control_of(of.key.as_deref());
+    Ok(shown(vendor, control, &state.phrases))
 }
 
 pub(super) async fn merge(
@@ -256,11 +259,17 @@ pub(super) async fn merge(
     Path(name): Path<String>,
     Query(of): Query<Of>,
     body: Bytes,
-) -> Result<Json<Control>, ControlError> {
+) -> Result<Json<Value>, ControlError> {
     let vendor = vendor(name)?;
-    let changes: Map<String, Value> = serde_json::from_slice(&body).map_err(|_| ControlError::NoObject)?;
-    let mut state = simulator.state();
-    let state = &mut state.vendors[vendor];
+    let mut changes: Map<String, Value> =
+        serde_json::from_slice(&body).map_err(|_| ControlError::NoObject)?;
+    let phrases = if vendor == VendorName::Speech { changes.remove("phrases") } else { None };
+    let phrases = phrases.map(|phrases| Phrases::parse(&phrases)).transpose();
+    let phrases = phrases.map_err(|message| {
+        ControlError::Invalid(vec![FieldError { field: "phrases".to_owned(), message }])
+    })?;
+    let mut guard = simulator.state();
+    let state = &mut guard.vendors[vendor];
     let control = state.control_of(of.key.as_deref()).merged(&changes).map_err(ControlError::Invalid)?;
     match of.key {
         None => state.control = control,
@@ -269,28 +278,44 @@ pub(super) async fn merge(
         }
         Some(_) => return Err(ControlError::TooManyKeys),
     }
-    Ok(Json(control))
+    if let Some(phrases) = phrases {
+        guard.phrases = phrases;
+    }
+    Ok(shown(vendor, control, &guard.phrases))
 }
 
 pub(super) async fn reset(
     State(simulator): State<Arc<Simulator>>,
     Path(name): Path<String>,
     Query(of): Query<Of>,
-) -> Result<Json<Control>, ControlError> {
+) -> Result<Json<Value>, ControlError> {
     let vendor = vendor(name)?;
     let initial = simulator.config.initial_control(vendor);
-    let mut state = simulator.state();
-    let state = &mut state.vendors[vendor];
+    let mut guard = simulator.state();
+    let state = &mut guard.vendors[vendor];
     match of.key {
         None => {
             state.control = initial;
             state.by_key.clear();
+            if vendor == VendorName::Speech {
+                guard.phrases = Phrases::default();
+            }
         }
         Some(key) => {
             state.by_key.remove(&key);
         }
     }
-    Ok(Json(state.control))
+    let control = guard.vendors[vendor].control;
+    Ok(shown(vendor, control, &guard.phrases))
+}
+
+/// What callers say belongs to the built-in speech vendor, and is shown with its control.
+fn shown(vendor: VendorName, control: Control, phrases: &Phrases) -> Json<Value> {
+    let mut shown = json!(control);
+    if vendor == VendorName::Speech {
+        shown["phrases"] = json!(phrases);
+    }
+    Json(shown)
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use futures_util::FutureExt;
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 
+use super::Mode;
+
 /// Neither JSON, nor server-sent events, nor text in UTF-8.
 const GARBAGE: &[u8] = b"<html>\xff\xfe upstream says {\"text\": nonsense\n\n\x00\x01]}\n";
 const HTML: &[u8] = b"<!doctype html>\n<html><body><h1>Please stand by</h1></body></html>\n";
@@ -25,7 +27,21 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    pub(super) fn normal(self) -> Response {
+    /// Sends it as the mode wants. `failure` is how the vendor says that it fails: within a stream, and instead of a
+    /// whole answer. A stalled answer is not for here: it never begins.
+    pub(super) fn sent(self, mode: Mode, failure: (Bytes, Bytes), shutdown: CancellationToken) -> Response {
+        match mode {
+            Mode::Garbage => self.garbage(),
+            Mode::Html => html(),
+            Mode::StallMidway => self.stalled_midway(shutdown),
+            Mode::Drop => self.dropped(),
+            Mode::SlowDrip => self.slow_drip(shutdown),
+            Mode::StreamError => self.failed_midway(failure.0, failure.1),
+            Mode::Normal | Mode::Stall | Mode::Empty | Mode::Oversized | Mode::BadArguments => self.normal(),
+        }
+    }
+
+    fn normal(self) -> Response {
         let body = if self.streaming {
             Body::from_stream(stream::iter(self.pieces.into_iter().map(Ok::<_, Infallible>)))
         } else {
@@ -34,12 +50,12 @@ impl Ready {
         respond(self.content_type, body)
     }
 
-    pub(super) fn garbage(self) -> Response {
+    fn garbage(self) -> Response {
         respond(self.content_type, GARBAGE.into())
     }
 
     /// Sends half of the answer, then breaks the connection.
-    pub(super) fn dropped(self) -> Response {
+    fn dropped(self) -> Response {
         self.half_and_then(async {
             // The last piece must have left before the connection breaks.
             tokio::task::yield_now().await;
@@ -48,7 +64,7 @@ impl Ready {
     }
 
     /// Sends half of the answer, then nothing until the simulator ends.
-    pub(super) fn stalled_midway(self, shutdown: CancellationToken) -> Response {
+    fn stalled_midway(self, shutdown: CancellationToken) -> Response {
         self.half_and_then(async move {
             shutdown.cancelled().await;
             std::io::Error::other("the vendor is closing")
@@ -56,7 +72,7 @@ impl Ready {
     }
 
     /// Ends half of a stream with the vendor's `event` of failure; an answer that does not stream is `body`.
-    pub(super) fn failed_midway(mut self, event: Bytes, body: Bytes) -> Response {
+    fn failed_midway(mut self, event: Bytes, body: Bytes) -> Response {
         if self.streaming {
             self.pieces.truncate(self.pieces.len() / 2);
             self.pieces.push(event);
@@ -66,7 +82,7 @@ impl Ready {
         self.normal()
     }
 
-    pub(super) fn slow_drip(self, shutdown: CancellationToken) -> Response {
+    fn slow_drip(self, shutdown: CancellationToken) -> Response {
         let content_type = self.content_type;
         respond(content_type, Body::from_stream(drip(self.bytes_or_tokens(), shutdown)))
     }
@@ -98,7 +114,7 @@ impl Ready {
     }
 }
 
-pub(super) fn html() -> Response {
+fn html() -> Response {
     respond("text/html; charset=utf-8", HTML.into())
 }
 

@@ -8,13 +8,14 @@
 //! | `POST /openai/v1/chat/completions`, `/groq/openai/v1/…`, `/deepseek/…`, `/deepseek/v1/…` | chat completions, see [`openai`] |
 //! | `POST /anthropic/v1/messages` | messages, see [`anthropic`] |
 //! | `POST /google/{v1,v1beta}/models/{model}:generateContent`, `:streamGenerateContent` | Gemini, see [`google`] |
+//! | `POST /simulated/v1/transcribe`, `/simulated/v1/speak` | ears and a mouth, see `speech.rs` |
 //! | `POST`, `GET`, `DELETE /mcp` | an MCP server with two tools, see `mcp.rs`; it has no control and no log |
 //! | `GET …/models` of each of these | the models that the vendor is glad to name |
 //! | `GET`, `PUT`, `DELETE /_control/{vendor}` | show, merge into, reset how a vendor behaves, see [`Control`]; with `?key=…` to the requests with this API key alone |
 //! | `GET`, `DELETE /_log/{vendor}` | every request that was received, oldest first (`?after=<index>`, `?bodies=false`); clear |
 //!
-//! `{vendor}` is `vendor_a`, `vendor_b`, `openai`, `groq`, `deepseek`, `anthropic` or `google`; the last five do not
-//! fail unless told to. The log holds 64 MiB over all vendors; the header `X-Log-Dropped`
+//! `{vendor}` is `vendor_a`, `vendor_b`, `openai`, `groq`, `deepseek`, `anthropic`, `google` or `simulated_speech`; the last
+//! six do not fail unless told to. The log holds 64 MiB over all vendors; the header `X-Log-Dropped`
 //! counts the entries that had to go. Nothing outlives a restart.
 //!
 //! **Replies** come from a small fixed brain (`conversation.rs`): the same conversation gets the same words;
@@ -27,18 +28,22 @@
 //! and tool definitions are free.
 
 pub mod anthropic;
+mod babble;
 mod control;
 mod conversation;
 mod format;
 pub mod google;
 mod invoices;
 mod log;
+mod lots;
 mod mcp;
 mod misbehave;
 pub mod openai;
 mod parting;
+mod phrases;
 mod serve;
 mod small_talk;
+mod speech;
 mod sse;
 mod tokens;
 pub mod vendor_a;
@@ -62,6 +67,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::WallClock;
 use log::Log;
+use phrases::Phrases;
 use vendor_name::{PerVendor, VendorName};
 
 /// A larger request is answered with 413: far more than any conversation of ours.
@@ -127,6 +133,7 @@ fn router(simulator: Arc<Simulator>) -> Router {
         .merge(openai::routes())
         .merge(anthropic::routes())
         .merge(google::routes())
+        .merge(speech::routes())
         .merge(mcp::routes(&simulator.shutdown))
         .route("/_control/{vendor}", get(control::show).put(control::merge).delete(control::reset))
         .route("/_log/{vendor}", get(log::show).delete(log::clear))
@@ -145,6 +152,7 @@ struct Simulator {
 struct State {
     vendors: PerVendor<VendorState>,
     log: Log,
+    phrases: Phrases,
 }
 
 struct VendorState {
@@ -173,7 +181,7 @@ impl Simulator {
             requests: 0,
         });
         let log = Log::new(config.log_bytes);
-        Self { config, shutdown, state: Mutex::new(State { vendors, log }) }
+        Self { config, shutdown, state: Mutex::new(State { vendors, log, phrases: Phrases::default() }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -12,11 +12,21 @@ pub(super) enum VendorName {
     DeepSeek,
     Anthropic,
     Google,
+    /// The built-in speech vendor.
+    Speech,
 }
 
 impl VendorName {
-    const ALL: [Self; 7] =
-        [Self::A, Self::B, Self::OpenAi, Self::Groq, Self::DeepSeek, Self::Anthropic, Self::Google];
+    const ALL: [Self; 8] = [
+        Self::A,
+        Self::B,
+        Self::OpenAi,
+        Self::Groq,
+        Self::DeepSeek,
+        Self::Anthropic,
+        Self::Google,
+        Self::Speech,
+    ];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -27,6 +37,7 @@ impl VendorName {
             Self::DeepSeek => "deepseek",
             Self::Anthropic => "anthropic",
             Self::Google => "google",
+            Self::Speech => "simulated_speech",
         }
     }
 

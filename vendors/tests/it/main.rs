@@ -21,6 +21,7 @@ mod hostile;
 mod resilience;
 mod sdk;
 mod signatures;
+mod speech;
 mod streaming;
 mod strictness;
 mod wires;
