@@ -7,3 +7,4 @@
 pub mod frames;
 pub mod g711;
 pub mod resample;
+pub mod vad;
