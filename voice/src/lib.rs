@@ -7,4 +7,7 @@
 pub mod frames;
 pub mod g711;
 pub mod resample;
+pub mod ledger;
+pub mod pieces;
+pub mod speakable;
 pub mod vad;

@@ -231,7 +231,7 @@ impl NoiseFloor {
         let finished = self.heard / Self::STRETCH_FRAMES;
         let known = &self.stretches[..finished.min(Self::STRETCHES)];
         let floor = known.iter().copied().fold(self.lowest, f32::min);
-        if self.heard % Self::STRETCH_FRAMES == 0 {
+        if self.heard.is_multiple_of(Self::STRETCH_FRAMES) {
             self.stretches[(finished - 1) % Self::STRETCHES] = self.lowest;
             self.lowest = 0.0;
         }
