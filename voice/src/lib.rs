@@ -7,7 +7,10 @@
 pub mod frames;
 pub mod g711;
 pub mod resample;
-pub mod ledger;
+
+pub mod vad;
+
 pub mod pieces;
 pub mod speakable;
-pub mod vad;
+
+pub mod ledger;
