@@ -105,6 +105,21 @@ pub enum CallAudio {
     Pcm16k,
 }
 
+impl CallAudio {
+    /// The first byte of a recording's segment, before it is sealed; the rest is interleaved stereo, the caller left.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Mulaw8k => 1,
+            Self::Pcm16k => 2,
+        }
+    }
+
+    /// What [`CallAudio::code`] stands for; `None`: nothing.
+    pub fn of_code(code: u8) -> Option<Self> {
+        [Self::Mulaw8k, Self::Pcm16k].into_iter().find(|audio| audio.code() == code)
+    }
+}
+
 /// The worker heard from the call's socket for the first time: from here on the call's time counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CallConnected {

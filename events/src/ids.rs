@@ -104,6 +104,13 @@ impl TenantId {
     }
 }
 
+impl CallId {
+    /// The place of one segment of the call's recording: what its audio is sealed for.
+    pub fn recorded_segment(self, index: u32) -> Uuid {
+        Uuid::new_v5(&self.0, format!("recording {index}").as_bytes())
+    }
+}
+
 /// Ties together everything that one request caused. Taken from the client's `X-Correlation-ID`, or made.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]

@@ -146,13 +146,28 @@ impl Keyring {
         event_id: EventId,
         plain: &str,
     ) -> Result<Sealed, KeyringError> {
+        let sealed = self.seal_bytes(tenant_id, key_id, event_id.0, plain.as_bytes()).await?;
+        Ok(Sealed { key_id, ciphertext: STANDARD.encode(sealed) })
+    }
+
+    /// As [`Keyring::seal`], for bytes that are not in an event: `place` says where they are, and opens them nowhere
+    /// else.
+    ///
+    /// # Errors
+    /// As [`Keyring::seal`].
+    pub async fn seal_bytes(
+        &self,
+        tenant_id: TenantId,
+        key_id: Uuid,
+        place: Uuid,
+        plain: &[u8],
+    ) -> Result<Vec<u8>, KeyringError> {
         let key = if key_id == tenant_id.0 {
             self.tenant_key(tenant_id).await?
         } else {
             self.data_key(tenant_id, key_id).await?.ok_or(KeyringError::Erased { key_id })?
         };
-        let sealed = encrypt(&key, key_id, &associated(key_id, event_id.0), plain.as_bytes())?;
-        Ok(Sealed { key_id, ciphertext: STANDARD.encode(sealed) })
+        encrypt(&key, key_id, &associated(key_id, place), plain)
     }
 
     /// Opens a value that was sealed for `event_id`. `None`: its key is gone, the customer was erased.
@@ -167,10 +182,26 @@ impl Keyring {
     ) -> Result<Option<String>, KeyringError> {
         let key_id = sealed.key_id;
         let corrupt = KeyringError::Corrupt { key_id };
-        let Some(key) = self.data_key(tenant_id, key_id).await? else { return Ok(None) };
         let Ok(bytes) = STANDARD.decode(&sealed.ciphertext) else { return Err(corrupt) };
-        let plain = decrypt(&key, key_id, &associated(key_id, event_id.0), &bytes)?;
-        String::from_utf8(plain).map(Some).map_err(|_| corrupt)
+        match self.open_bytes(tenant_id, key_id, event_id.0, &bytes).await? {
+            Some(plain) => String::from_utf8(plain).map(Some).map_err(|_| corrupt),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens what [`Keyring::seal_bytes`] sealed for `place`. `None`: its key is gone.
+    ///
+    /// # Errors
+    /// As [`Keyring::open`].
+    pub async fn open_bytes(
+        &self,
+        tenant_id: TenantId,
+        key_id: Uuid,
+        place: Uuid,
+        sealed: &[u8],
+    ) -> Result<Option<Vec<u8>>, KeyringError> {
+        let Some(key) = self.data_key(tenant_id, key_id).await? else { return Ok(None) };
+        decrypt(&key, key_id, &associated(key_id, place), sealed).map(Some)
     }
 
     /// Drops a customer's key: all that was sealed under it is unreadable from now on, here at once, in other processes

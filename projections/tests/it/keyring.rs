@@ -57,6 +57,21 @@ async fn a_value_opens_only_for_its_event_its_key_and_its_tenant() {
 }
 
 #[tokio::test]
+async fn bytes_open_in_their_place_alone_and_no_more_once_their_customer_was_erased() {
+    let test = TestDatabase::start().await;
+    let keyring = keyring(&test, 1);
+    let (tenant_id, place) = (TenantId::new(), EventId::new().0);
+    let key_id = keyring.customer_key(tenant_id, "one").await.unwrap().0;
+    let sealed = keyring.seal_bytes(tenant_id, key_id, place, &[0xff, 0x00, 0x7f]).await.unwrap();
+    let opened = keyring.open_bytes(tenant_id, key_id, place, &sealed).await.unwrap();
+    assert_eq!(opened.as_deref(), Some(&[0xff, 0x00, 0x7f][..]));
+    let moved = keyring.open_bytes(tenant_id, key_id, EventId::new().0, &sealed).await;
+    assert!(matches!(moved, Err(KeyringError::Corrupt { .. })));
+    assert!(keyring.erase_customer(tenant_id, "one").await.unwrap());
+    assert_eq!(keyring.open_bytes(tenant_id, key_id, place, &sealed).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn an_erased_customers_words_are_gone() {
     let test = TestDatabase::start().await;
     let keyring_one = keyring(&test, 1);
