@@ -51,6 +51,14 @@ impl FrameFormat {
         self.bytes_per_ms() as usize * FRAME_MS as usize
     }
 
+    #[must_use]
+    pub const fn bytes_per_sample(self) -> usize {
+        match self {
+            Self::Mulaw8k => 1,
+            Self::Pcm16k => 2,
+        }
+    }
+
     /// The byte that silence is made of.
     #[must_use]
     pub const fn silence(self) -> u8 {

@@ -14,3 +14,11 @@ pub mod pieces;
 pub mod speakable;
 
 pub mod ledger;
+
+pub mod levels;
+pub mod mix;
+pub mod recording;
+pub mod wav;
+
+pub mod containers;
+pub mod mp3;
