@@ -7,9 +7,9 @@ use domain::{Price, PriceBook, Windows};
 use rust_decimal::Decimal;
 use vendors::llm::{LlmWire, VENDOR_A, VENDOR_B};
 
-use crate::price_list;
 use crate::settings::{Reader, price, some_text};
 use crate::vendor_endpoints::{BaseUrl, Endpoint, api_keys, base_urls, pair};
+use crate::{price_list, voice_prices};
 
 /// A vendor that a key of its own switches on.
 struct Known {
@@ -190,11 +190,16 @@ impl LanguageModels {
         let mut version = format!("settings:{}:{}", self.vendor_a_price, self.vendor_b_price);
         let mut prices =
             vec![per_thousand(VENDOR_A, self.vendor_a_price), per_thousand(VENDOR_B, self.vendor_b_price)];
+        let (mut speech, mut carriers) = (Vec::new(), Vec::new());
         if let Some(list) = &self.price_list {
             version = format!("{version}:{}", list.version);
             prices.extend(list.prices.iter().cloned());
+            speech.extend(list.speech.iter().cloned());
+            carriers.extend(list.carriers.iter().cloned());
         }
-        PriceBook { version, prices }
+        speech.extend(voice_prices::usual_speech());
+        carriers.extend(voice_prices::usual_carriers());
+        PriceBook { version, prices, speech, carriers }
     }
 
     /// How much of a conversation each model can be told: what the price list says goes before what is usual.

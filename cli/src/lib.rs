@@ -20,6 +20,7 @@ pub mod source;
 pub mod speech;
 pub mod system;
 pub mod vendor_endpoints;
+mod voice_prices;
 
 /// A fifth of the time of a busy process went into the system's allocator; this one takes a third of that.
 #[global_allocator]

@@ -1,5 +1,5 @@
-//! The file of `VOCALBRIDGE_PRICE_LIST`: what the models of the vendors cost, as the operator has agreed with them, and
-//! how much of a conversation they can be told.
+//! The file of `VOCALBRIDGE_PRICE_LIST`: what models, speech and carriers cost, as the operator has agreed with the
+//! vendors, and how much of a conversation a model can be told. [`crate::voice_prices`] has the part of the voices.
 //!
 //! ```toml
 //! [[models]]
@@ -11,10 +11,12 @@
 //! ```
 
 use domain::context::ModelWindow;
-use domain::{Price, Windows};
+use domain::{CarrierPrice, Price, SpeechPrice, Windows};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+
+use crate::voice_prices::{self, CarrierEntry, SpeechEntry};
 
 /// Prices from a file, and which file it was.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,8 @@ pub struct PriceList {
     pub version: String,
     pub prices: Vec<Price>,
     pub windows: Vec<ModelWindow>,
+    pub speech: Vec<SpeechPrice>,
+    pub carriers: Vec<CarrierPrice>,
 }
 
 /// More than this is a slip of the pen.
@@ -31,7 +35,12 @@ const MOST_CONTEXT_TOKENS: u64 = 100_000_000;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default)]
     models: Vec<Entry>,
+    #[serde(default)]
+    speech: Vec<SpeechEntry>,
+    #[serde(default)]
+    carriers: Vec<CarrierEntry>,
 }
 
 #[derive(Deserialize)]
@@ -61,11 +70,8 @@ fn parse(text: &str) -> Result<PriceList, String> {
         if prices.iter().any(|price| price.provider == provider && price.model == model) {
             return Err(format!("two prices for the same ({what})"));
         }
-        let exact = |text: &str| {
-            let price = Decimal::from_str_exact(text).ok().filter(|price| !price.is_sign_negative());
-            price.ok_or_else(|| format!("{text:?} is no price ({what})"))
-        };
-        let (per_million_in, per_million_out) = (exact(&usd_per_million_in)?, exact(&usd_per_million_out)?);
+        let per_million_in = exact(&usd_per_million_in, &what)?;
+        let per_million_out = exact(&usd_per_million_out, &what)?;
         if let Some(tokens) = context_tokens {
             if !(Windows::SMALLEST..=MOST_CONTEXT_TOKENS).contains(&tokens) {
                 let (least, most) = (Windows::SMALLEST, MOST_CONTEXT_TOKENS);
@@ -77,7 +83,14 @@ fn parse(text: &str) -> Result<PriceList, String> {
     }
     let digest = Sha256::digest(text.as_bytes());
     let version = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    Ok(PriceList { version, prices, windows })
+    let (speech, carriers) = (voice_prices::speech(file.speech)?, voice_prices::carriers(file.carriers)?);
+    Ok(PriceList { version, prices, windows, speech, carriers })
+}
+
+/// The price `text` of `what`.
+pub(crate) fn exact(text: &str, what: &str) -> Result<Decimal, String> {
+    let price = Decimal::from_str_exact(text).ok().filter(|price| !price.is_sign_negative());
+    price.ok_or_else(|| format!("{text:?} is no price ({what})"))
 }
 
 #[cfg(test)]
@@ -110,6 +123,19 @@ mod tests {
         Ok(())
     }
 
+    const SPEECH: &str = "\n[[speech]]\nkind = \"synthesis\"\nprovider = \"azure\"\n";
+
+    #[test]
+    fn the_prices_of_voices_stand_in_the_same_file_and_it_needs_no_models() -> Result<(), String> {
+        let carrier = "\n[[carriers]]\nprovider = \"twilio\"\nusd_per_minute = \"0.0085\"";
+        let list = parse(&format!("{SPEECH}usd_per_million_characters = \"15\"{carrier}"))?;
+        let price = &list.speech[0];
+        assert_eq!((price.per_minute, price.per_million_characters), (Decimal::ZERO, Decimal::from(15)));
+        let carrier = &list.carriers[0];
+        assert_eq!((carrier.per_minute, carrier.per_request), (Decimal::new(85, 4), Decimal::new(1, 3)));
+        Ok(())
+    }
+
     #[test]
     fn mistakes_are_told() {
         for (mistake, text) in [
@@ -119,6 +145,17 @@ mod tests {
             ("context_tokens must be 1024 to", LIST.replace("64000", "1023")),
             ("invalid value", LIST.replace("64000", "-1")),
             ("invalid type", LIST.replace("\"8.00\"", "8.0")),
+            ("\"x\" is no price (azure, all models)", format!("{LIST}{SPEECH}usd_per_minute = \"x\"")),
+            ("has no price (azure, all models)", format!("{LIST}{SPEECH}")),
+            ("two prices for the same (azure", format!("{SPEECH}usd_per_minute=\"1\"").repeat(2)),
+            (
+                "unknown variant",
+                format!("{LIST}{SPEECH}usd_per_minute=\"1\"").replace("synthesis", "singing"),
+            ),
+            (
+                "\"-1\" is no price (twilio)",
+                LIST.to_owned() + "[[carriers]]\nprovider=\"twilio\"\nusd_per_minute=\"-1\"",
+            ),
         ] {
             let error = parse(&text).err().unwrap_or_default();
             assert!(error.contains(mistake), "{mistake}: {error}");

@@ -4,7 +4,7 @@
 //! This crate must never do I/O, read a clock or make an id.
 //!
 //! Start with [`session`] (whose turn it is, and to do what) and [`call`] (which worker talks), then [`prompt`] and
-//! [`context`] (what a model is told, and what of a long conversation), [`prices`] (what it cost), [`calendar`] (which
+//! [`context`] (what a model is told, and what of a long conversation), [`prices`] and [`voice_prices`] (what it cost), [`calendar`] (which
 //! times can be had) and [`transfer`] (whom a caller may be handed over to).
 
 pub mod calendar;
@@ -15,6 +15,7 @@ pub mod prompt;
 pub mod session;
 pub mod tools;
 pub mod transfer;
+pub mod voice_prices;
 pub mod voice_turn;
 
 pub use calendar::{Calendar, Slot};
@@ -23,6 +24,7 @@ pub use context::{Fit, Said, Window, Windows};
 pub use prices::{Price, PriceBook};
 pub use prompt::Prompt;
 pub use session::{Claim, Held, Line, Pending, Session, ToolCall, Turn};
+pub use voice_prices::{CarrierPrice, SpeechPrice, SpeechWork};
 
 /// What is wrong with something that a tenant has set.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,8 @@ use events::session::Metered;
 use rust_decimal::Decimal;
 use rust_decimal::RoundingStrategy;
 
+use crate::voice_prices::{CarrierPrice, SpeechPrice};
+
 /// USD per million tokens of one vendor's model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Price {
@@ -19,6 +21,10 @@ pub struct Price {
 pub struct PriceBook {
     pub version: String,
     pub prices: Vec<Price>,
+    /// Of two entries for the same the first counts.
+    pub speech: Vec<SpeechPrice>,
+    /// Of two entries for the same the first counts.
+    pub carriers: Vec<CarrierPrice>,
 }
 
 /// Costs are kept to this many decimals of a dollar, rounded once, half away from zero.
@@ -76,7 +82,7 @@ mod tests {
             per_million_in: Decimal::from(2),
             per_million_out: Decimal::from(2),
         };
-        PriceBook { version: "v1".to_owned(), prices: vec![price] }
+        PriceBook { version: "v1".to_owned(), prices: vec![price], speech: vec![], carriers: vec![] }
     }
 
     #[test]

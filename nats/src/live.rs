@@ -36,11 +36,16 @@ pub struct LiveSubscription {
     subscriber: Subscriber,
 }
 
+/// The jobs that are cancelled, from the moment of subscribing.
+pub struct Cancellations {
+    subscriber: Subscriber,
+}
+
 /// Nobody can listen or speak now: the connection is closed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot reach the live subjects of job {job_id}")]
+#[error("cannot reach the live subject {subject}")]
 pub struct LiveError {
-    job_id: JobId,
+    subject: String,
     source: async_nats::Error,
 }
 
@@ -69,12 +74,31 @@ impl Live {
             Hear::All => "*",
             Hear::Events => EVENT,
         };
-        let subscriber = self
-            .client
-            .subscribe(subjects::live(job_id, what))
-            .await
-            .map_err(|error| LiveError { job_id, source: error.into() })?;
+        let subscriber = self.listen(subjects::live(job_id, what)).await?;
         Ok(LiveSubscription { subscriber })
+    }
+
+    /// Asks whoever answers `job_id` to stop: the turn ends as cancelled. Lost where nobody works on it now, so whoever
+    /// wants an answer that is not begun yet to be left out says that in the log first.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn cancel(&self, job_id: JobId) -> Result<(), LiveError> {
+        self.publish(subjects::cancel(job_id), HeaderMap::new(), Bytes::new()).await
+    }
+
+    /// Hears of every job that is cancelled.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn cancellations(&self) -> Result<Cancellations, LiveError> {
+        let subscriber = self.listen(subjects::CANCEL_FILTER.to_owned()).await?;
+        Ok(Cancellations { subscriber })
+    }
+
+    async fn listen(&self, subject: String) -> Result<Subscriber, LiveError> {
+        let subscribed = self.client.subscribe(subject.clone()).await;
+        subscribed.map_err(|error| LiveError { subject, source: error.into() })
     }
 
     /// Passes words on. Lost when nobody listens.
@@ -82,9 +106,11 @@ impl Live {
     /// # Errors
     /// When the connection is closed.
     pub async fn delta(&self, job_id: JobId, delta: &Delta) -> Result<(), LiveError> {
-        let payload =
-            serde_json::to_vec(delta).map_err(|error| LiveError { job_id, source: error.into() })?;
-        self.publish(job_id, DELTA, HeaderMap::new(), payload.into()).await
+        let subject = subjects::live(job_id, DELTA);
+        match serde_json::to_vec(delta) {
+            Ok(payload) => self.publish(subject, HeaderMap::new(), payload.into()).await,
+            Err(error) => Err(LiveError { subject, source: error.into() }),
+        }
     }
 
     /// Tells that an event of the job now stands in the log.
@@ -94,20 +120,12 @@ impl Live {
     pub async fn happened(&self, job_id: JobId, event: &Event, position: Position) -> Result<(), LiveError> {
         let mut headers = message::headers(event);
         headers.insert(POSITION, position.to_string());
-        self.publish(job_id, EVENT, headers, event.payload.encode()).await
+        self.publish(subjects::live(job_id, EVENT), headers, event.payload.encode()).await
     }
 
-    async fn publish(
-        &self,
-        job_id: JobId,
-        what: &str,
-        headers: HeaderMap,
-        payload: Bytes,
-    ) -> Result<(), LiveError> {
-        self.client
-            .publish_with_headers(subjects::live(job_id, what), headers, payload)
-            .await
-            .map_err(|error| LiveError { job_id, source: error.into() })
+    async fn publish(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Result<(), LiveError> {
+        let published = self.client.publish_with_headers(subject.clone(), headers, payload).await;
+        published.map_err(|error| LiveError { subject, source: error.into() })
     }
 }
 
@@ -118,6 +136,18 @@ impl LiveSubscription {
             let received = self.subscriber.next().await?;
             if let Some(message) = read(&received) {
                 return Some(message);
+            }
+        }
+    }
+}
+
+impl Cancellations {
+    /// The next job; `None` when the connection was closed for good. Cancel-safe.
+    pub async fn next(&mut self) -> Option<JobId> {
+        loop {
+            let received = self.subscriber.next().await?;
+            if let Some(job_id) = subjects::cancelled_job(&received.subject) {
+                return Some(job_id);
             }
         }
     }

@@ -73,6 +73,18 @@ pub fn recording(tenant_id: TenantId, call_id: CallId) -> String {
     format!("rec.{}.{call_id}", tenant_id.token())
 }
 
+/// Where whoever answers a job is asked to stop.
+pub fn cancel(job_id: JobId) -> String {
+    format!("cancel.{job_id}")
+}
+
+pub const CANCEL_FILTER: &str = "cancel.*";
+
+/// The job in such a subject.
+pub fn cancelled_job(subject: &str) -> Option<JobId> {
+    subject.strip_prefix("cancel.").and_then(|job_id| job_id.parse().ok())
+}
+
 /// Where a timer is set and kept until it is due.
 pub fn timer_set(kind: &str, id: &str) -> String {
     format!("timer.set.{kind}.{id}")

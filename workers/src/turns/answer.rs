@@ -8,7 +8,6 @@ use nats::Failure;
 use nats::live::{Delta, Live};
 use projections::configuration::AgentRecord;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use vendors::llm::{CallOptions, ChainFailed, Completed, DeltaSink, FailureKind, Target};
 
 use super::attempts::Attempts;
@@ -18,6 +17,8 @@ use crate::Workers;
 
 /// Deltas on their way to the live subject; when full the vendor's stream waits.
 const DELTAS_IN_FLIGHT: usize = 64;
+
+const CANCELLED: &str = "the job was cancelled";
 
 /// Takes the turn to its terminal event and gives the session back as it then stands.
 pub(super) async fn answer(workers: &Workers, mut claimed: Claimed) -> Result<Session, Failure> {
@@ -33,10 +34,18 @@ pub(super) async fn answer(workers: &Workers, mut claimed: Claimed) -> Result<Se
         let detail = "the agent was deleted or switched off";
         return ending::fail(workers, claimed, attempts, FailureCode::AgentUnavailable, detail).await;
     };
+    if claimed.message.interrupted.is_some() {
+        let detail = "the caller spoke on before this message's turn came";
+        return ending::fail(workers, claimed, attempts, FailureCode::Cancelled, detail).await;
+    }
     let chain = chain(workers, &agent);
     let hedge_after = agent.settings.hedge_after_ms.map(|after| Duration::from_millis(after.into()));
     let mut context = Context::new(workers, &agent, &chain);
     loop {
+        // A tool or a summary may have taken its time; whoever cancelled wants nothing more.
+        if claimed.cancellable.token().is_cancelled() {
+            return ending::fail(workers, claimed, attempts, FailureCode::Cancelled, CANCELLED).await;
+        }
         let rounds = tool_round::rounds(&claimed);
         let may_use_tools = rounds < workers.config.max_tool_rounds;
         let request = match context.request(&mut claimed, &mut attempts, may_use_tools).await? {
@@ -61,6 +70,7 @@ pub(super) async fn answer(workers: &Workers, mut claimed: Claimed) -> Result<Se
                     FailureKind::Failed | FailureKind::NoVendor { .. } => FailureCode::VendorFailed,
                 };
                 let detail = match &failed.kind {
+                    FailureKind::Cancelled => CANCELLED.to_owned(),
                     FailureKind::NoVendor { providers } => missing(workers, providers),
                     _ => failed.detail,
                 };
@@ -80,15 +90,15 @@ async fn ask(
 ) -> Result<Completed, ChainFailed> {
     let options = CallOptions { first_attempt: attempts.next_number(), hedge_after };
     // A turn is not cancelled by a shutdown: it finishes within the drain, or another worker takes it over.
-    let cancel = CancellationToken::new();
+    let cancel = claimed.cancellable.token();
     if !claimed.message.stream {
-        return workers.vendors.complete(chain, request, None, options, attempts, &cancel).await;
+        return workers.vendors.complete(chain, request, None, options, attempts, cancel).await;
     }
     let (sink, deltas) = DeltaSink::channel(DELTAS_IN_FLIGHT);
     let forward = forward(workers.nats.live.clone(), claimed.message.job_id, deltas);
     let complete = async {
         let completed =
-            workers.vendors.complete(chain, request, Some(&sink), options, attempts, &cancel).await;
+            workers.vendors.complete(chain, request, Some(&sink), options, attempts, cancel).await;
         drop(sink);
         completed
     };

@@ -1,11 +1,13 @@
 //! The brain: takes a customer's message to its one terminal event.
 //!
 //! [`Turns::handle`] claims the session (compare-and-set), [`answer`] asks vendors and tools until there is a reply or
-//! none is to be had, with requests that [`context`] fits into the models' windows, [`ending`] appends the terminal event and tells whoever waits. A worker stays with a session until
-//! nothing is pending, and only then lets its delivery go.
+//! none is to be had, with requests that [`context`] fits into the models' windows, [`ending`] appends the terminal event
+//! and tells whoever waits. A turn that is cancelled meanwhile ([`cancelling`]) ends as failed, with its bill. A worker
+//! stays with a session until nothing is pending, and only then lets its delivery go.
 
 mod answer;
 mod attempts;
+mod cancelling;
 mod context;
 mod conversation;
 mod ending;
@@ -26,16 +28,26 @@ use tokio_util::sync::CancellationToken;
 use crate::prompts::LoadedPrompt;
 use crate::{Workers, away};
 
+use cancelling::{Cancellable, Running};
+
 const SOURCE: &str = "vocalbridge/turns";
 
 /// Runs the turn worker until `shutdown`, then finishes what it holds.
 pub async fn run(workers: Workers, shutdown: CancellationToken) {
     let (log, clock, limits) = (workers.nats.log.clone(), workers.clock.clone(), workers.config.limits);
-    consume::run(log, clock, TURNS, limits, Arc::new(Turns { workers }), shutdown).await;
+    let running = Running::default();
+    let hear = cancelling::hear(workers.nats.live.clone(), running.clone());
+    let turns = Arc::new(Turns { workers, running });
+    // Cancellations are heard until the last turn has ended.
+    tokio::select! {
+        () = consume::run(log, clock, TURNS, limits, turns, shutdown) => {}
+        () = hear => {}
+    }
 }
 
 struct Turns {
     workers: Workers,
+    running: Running,
 }
 
 /// A turn this worker has claimed, and all it knows of it.
@@ -48,6 +60,7 @@ struct Claimed {
     voice: Voice,
     /// Everything done in this turn is caused by this.
     cause: Cause,
+    cancellable: Cancellable,
 }
 
 /// Who answers, and what they are told, as it was when the turn was claimed.
@@ -149,8 +162,17 @@ impl Turns {
             held_generation: held.generation,
             prompt: voice.prompt.as_ref().map(|prompt| prompt.version),
         };
-        let mut claimed =
-            Claimed { aggregate, session: Session::default(), message, turn_id, attempt, voice, cause };
+        let cancellable = self.running.register(message.job_id);
+        let mut claimed = Claimed {
+            aggregate,
+            session: Session::default(),
+            message,
+            turn_id,
+            attempt,
+            voice,
+            cause,
+            cancellable,
+        };
         let event = claimed.event(&self.workers, started);
         match self.workers.nats.log.append(&event, Expect::Last(session.last_sequence)).await {
             Ok(position) => {

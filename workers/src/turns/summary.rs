@@ -6,7 +6,6 @@ use domain::session::Words;
 use events::EventId;
 use events::session::SessionSummarized;
 use nats::Failure;
-use tokio_util::sync::CancellationToken;
 use vendors::llm::estimate::{cut, tokens};
 use vendors::llm::{CallOptions, ChatMessage, ChatRequest, Target};
 
@@ -52,7 +51,7 @@ pub(super) async fn make(
     let Words { event_id: through, .. } = *last.words();
     // Not hedged: it does not stream, and a summary takes its time before the first byte of it comes.
     let options = CallOptions { first_attempt: attempts.next_number(), hedge_after: None };
-    let cancel = CancellationToken::new();
+    let cancel = claimed.cancellable.token().clone();
     let asked = request(material);
     let completed =
         match workers.vendors.complete(material.chain, &asked, None, options, attempts, &cancel).await {

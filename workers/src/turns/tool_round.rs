@@ -14,7 +14,7 @@ use crate::{Workers, away};
 
 /// How the session stood after the round.
 pub(super) enum Went {
-    /// Every call has a result.
+    /// Every call has a result, or the turn was cancelled and waits for none.
     On,
     /// Another worker has taken the turn over.
     ShutOut,
@@ -98,7 +98,12 @@ async fn wait(
         let mut left = waiting.len();
         // Live messages only save time: whatever they say, the log is read before going on.
         while left > 0 {
-            match tokio::time::timeout_at(until, live.next()).await {
+            // Cancel-safe: a live message that is not taken here is no loss.
+            let next = tokio::select! {
+                () = claimed.cancellable.token().cancelled() => return Ok(Went::On),
+                next = tokio::time::timeout_at(until, live.next()) => next,
+            };
+            match next {
                 Ok(Some(LiveMessage::Happened(happened))) => {
                     if matches!(happened.event.payload, events::Payload::ToolCompleted(_)) {
                         left -= 1;
