@@ -39,8 +39,11 @@ fn within_a_piece_words_are_heard_by_their_length_when_spoken() {
     let mut ledger = sent();
     ledger.played(1, 600);
     assert_eq!(heard_of(&ledger), "Thank you for");
-    ledger.played(1, 1_200 + 2_990);
-    assert_eq!(heard_of(&ledger), [FIRST, SECOND].concat().trim_end());
+    // "$42.50," is the half of its sentence when spoken, and a sixth of its letters.
+    ledger.played(1, 1_200 + 1_150);
+    assert_eq!(heard_of(&ledger), "Thank you for waiting. Your balance is");
+    ledger.played(1, 1_200 + 1_800);
+    assert_eq!(heard_of(&ledger), "Thank you for waiting. Your balance is $42.50,");
 }
 
 #[test]
@@ -126,9 +129,9 @@ fn another_worker_goes_on_with_what_the_socket_remembers() {
     let reply = [FIRST, SECOND].concat();
     let pieces = vec![PlayedPiece { text: SECOND.to_owned(), through_ms: 3_000, complete: true }];
     let base = find_base(&reply, &pieces).unwrap();
-    let remembered = Remembered { generation: 7, pieces, played_ms: 2_000, cleared: false, finished: true };
+    let remembered = Remembered { generation: 7, pieces, played_ms: 1_800, cleared: false, finished: true };
     let mut ledger = Ledger::restore("en-US", base, &remembered);
-    assert!(reply[..ledger.heard().text_end].starts_with("Thank you for waiting. Your balance is $42.50,"));
+    assert_eq!(&reply[..ledger.heard().text_end], "Thank you for waiting. Your balance is $42.50,");
     ledger.played(7, 3_000);
     assert_eq!(ledger.heard(), Heard { text_end: reply.len(), ms: 3_000, all: true });
     assert_eq!(find_base("Something else.", &remembered.pieces), None);
