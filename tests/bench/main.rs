@@ -2,13 +2,16 @@
 //!
 //! The bench process is the clients and the vendor. The system under test is one process with all roles, with a
 //! nats-server and a Postgres of its own; every append is acknowledged by the log and every projection runs. What is
-//! called *added* is a percentile through the system minus the same percentile of the vendor called directly.
+//! called *added* is a percentile through the system minus the same percentile of the vendor called directly. Before
+//! that, on one core and without any of it, the media path of calls.
 
 mod cpu;
 mod http;
 mod load;
 mod machine;
+mod media;
 mod report;
+mod resamplers;
 mod vendor_layer;
 
 use std::path::{Path, PathBuf};
@@ -34,7 +37,7 @@ use cpu::Cpu;
 use load::{Load, Measured, Target};
 use vendor_layer::VendorLayer;
 
-/// Short: `make bench ARGS=--quick`.
+/// Short: `make bench ARGS=--quick`. Of the media path only: `make bench ARGS=--media`.
 struct Plan {
     /// How often the two figures that others on the machine disturb most are taken; the median counts.
     rounds: usize,
@@ -58,6 +61,10 @@ const SESSION_LENGTH: usize = 10;
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<()> {
     report::machine(&machine::stalls());
+    media::run()?;
+    if std::env::args().any(|argument| argument == "--media") {
+        return Ok(());
+    }
     let quick = std::env::args().any(|argument| argument == "--quick");
     let plan = if quick { QUICK } else { FULL };
     let folder = tempfile::Builder::new().prefix("vocalbridge-bench-").tempdir()?;

@@ -2,6 +2,7 @@
 
 use crate::load::Measured;
 use crate::machine::Stalls;
+use crate::media::Way;
 use crate::vendor_layer::VendorLayer;
 
 pub fn machine(stalls: &Stalls) {
@@ -68,11 +69,7 @@ pub fn verdict(
     rebuilt_per_second: f64,
     vendor_layer: &VendorLayer,
 ) {
-    println!("\n{:<52} {:>10} {:>10}", "to reach", "measured", "limit");
-    let line = |name: &str, measured: f64, limit: f64, most: bool| {
-        let reached = if most { measured <= limit } else { measured >= limit };
-        println!("{name:<52} {measured:>10.2} {limit:>10.2} {}", if reached { "reached" } else { "SHORT" });
-    };
+    to_reach();
     line("added p50, one connection, 0 ms vendor (ms)", one[0], 1.2, true);
     line("added p99, one connection, 0 ms vendor (ms)", one[2], 2.3, true);
     line("added p99 at 100/s, 0 ms vendor (ms)", steady[2], 6.0, true);
@@ -82,4 +79,42 @@ pub fn verdict(
     line("api and workers together (MiB)", memory_mib, 100.0, true);
     let byte_to_byte_us = vendor_layer.latency.value_at_quantile(0.5) as f64 / 1_000.0;
     line("vendor's byte to ours, p50 (us)", byte_to_byte_us, 100.0, true);
+}
+
+pub fn media_heading() {
+    let names = ["ripple dB", "SNR dB", "alias dB", "late ms", "x real time"];
+    print!("{:<36}", "the media path, one core");
+    names.iter().for_each(|name| print!(" {name:>11}"));
+    println!();
+}
+
+pub fn media_way(name: &str, way: &Way) {
+    let Way { ripple_db, snr_db, unwanted_db, delay_ms, times_real_time } = way;
+    println!(
+        "{name:<36} {ripple_db:>11.2} {snr_db:>11.1} {unwanted_db:>11.1} {delay_ms:>11.2} {times_real_time:>11.0}"
+    );
+}
+
+/// The worst of our own ways, and how many times faster than real time G.711 and framing are.
+pub fn media_verdict(own: &[Way], mulaw: f64, framing: f64) {
+    let most = |figure: fn(&Way) -> f64| own.iter().map(figure).fold(f64::MIN, f64::max);
+    let least = |figure: fn(&Way) -> f64| own.iter().map(figure).fold(f64::MAX, f64::min);
+    to_reach();
+    line("resampling: ripple up to 3.4 kHz (dB)", most(|way| way.ripple_db), 0.1, true);
+    line("resampling: SNR of tones up to 3.4 kHz (dB)", least(|way| way.snr_db), 90.0, false);
+    line("resampling: aliases and images (dB)", most(|way| way.unwanted_db), -80.0, true);
+    line("resampling: delay (ms)", most(|way| way.delay_ms), 5.0, true);
+    line("resampling: times real time", least(|way| way.times_real_time), 10_000.0, false);
+    line("mu-law there and back: times real time", mulaw, 20_000.0, false);
+    line("framing: times real time", framing, 100_000.0, false);
+    println!();
+}
+
+fn to_reach() {
+    println!("\n{:<52} {:>10} {:>10}", "to reach", "measured", "limit");
+}
+
+fn line(name: &str, measured: f64, limit: f64, most: bool) {
+    let reached = if most { measured <= limit } else { measured >= limit };
+    println!("{name:<52} {measured:>10.2} {limit:>10.2} {}", if reached { "reached" } else { "SHORT" });
 }
