@@ -1,4 +1,4 @@
-//! Speech that comes as a file: WAV, MP3, M4A, WebM or Ogg, decoded to what recognition hears.
+//! Speech that comes as a file: WAV, MP3, M4A (AAC), WebM or Ogg (Opus), decoded to what recognition hears.
 //!
 //! A file from outside may claim and contain anything. It is bounded in bytes, in the time it says it has, and in the
 //! time that has been decoded; and it is decoded piece by piece, so that memory does not grow with it.
