@@ -195,7 +195,7 @@ fn silence_is_sound_too() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Any bytes behind a right beginning, and any damage to a right file: an answer, in bounded time and length.
     #[test]
