@@ -10,6 +10,9 @@ pub mod resample;
 
 pub mod vad;
 
+pub mod backchannel;
+pub mod endpoint;
+
 pub mod pieces;
 pub mod speakable;
 
