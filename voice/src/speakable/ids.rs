@@ -1,7 +1,7 @@
 //! Ids, acronyms and Roman numerals.
 
 use super::numbers::{cardinal, digits, is_digits, ordinal};
-use super::tokens::{Here, Said, Token};
+use super::tokens::{Here, Said};
 
 /// Capitals that are said as a word.
 const PRONOUNCED: [&str; 25] = [
@@ -73,7 +73,8 @@ pub(super) fn has_vowel(word: &str) -> bool {
 /// "INV-TC-001", "A1B2", "COVID-19", "B2B", "order 48213": letters and digits.
 pub(super) fn id(here: &Here<'_>) -> Option<Said> {
     let core = here.core();
-    if is_digits(core) && is_numbered(here) && (core.len() > 3 || core.starts_with('0')) {
+    let is_secret = here.follows(&["ext", "extension", "pin", "code", "passcode"]);
+    if is_digits(core) && is_numbered(here) && (core.len() > 3 || core.starts_with('0') || is_secret) {
         return Said::one(digits(core));
     }
     let has_digit = core.contains(|c: char| c.is_ascii_digit());
@@ -90,14 +91,15 @@ pub(super) fn id(here: &Here<'_>) -> Option<Said> {
         .and_then(Said::one)
 }
 
-/// "order 48213", "the code is 48213", "order number 48213".
+/// "order 48213", "the code is 48213", "ending in 4242", "IL 62704", "ext. 204".
 fn is_numbered(here: &Here<'_>) -> bool {
-    let named = |token: Option<&Token<'_>>| {
-        token.is_some_and(|token| NUMBERED.contains(&token.core.to_lowercase().as_str()))
-    };
-    let count = here.earlier.len();
-    named(here.earlier.last())
-        || (here.follows(&["is", "no", "was"]) && count > 1 && named(here.earlier.get(count - 2)))
+    let earlier = |back: usize| here.earlier.iter().rev().nth(back).map(|token| token.core.to_lowercase());
+    let named = |back: usize| earlier(back).is_some_and(|word| NUMBERED.contains(&word.as_str()));
+    let joined = here.follows(&["is", "no", "was", "in", "with"]);
+    let ends = earlier(1).is_some_and(|word| matches!(word.as_str(), "ending" | "ends" | "end"));
+    let zip = here.core().len() == 5
+        && here.before().is_some_and(|state| state.core.len() == 2 && is_acronym(state.core));
+    named(0) || (joined && (named(1) || ends)) || zip
 }
 
 fn segment(part: &str) -> String {

@@ -161,8 +161,8 @@ pub(super) fn magnified(here: &Here<'_>) -> Option<Said> {
     let core = here.core();
     let number = core.strip_suffix(['K', 'M', 'B'])?;
     let scale = magnitude(&core[number.len()..])?;
-    // "4K" is a picture's size and "2M" a name; numbers of some length are amounts.
-    let is_amount = number.contains('.') || number.len() > 1;
+    // "4K" is a picture's size, "12B" a room; decimals and numbers of some length are amounts.
+    let is_amount = number.contains('.') || (number.len() > 1 && !core.ends_with('B'));
     is_amount.then_some(())?;
     Said::one(format!("{} {scale}", Number::parse(number)?.words()))
 }

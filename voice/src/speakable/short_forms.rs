@@ -30,7 +30,7 @@ const SHORT: [(&str, &str); 22] = [
     ("esp", "especially"),
 ];
 /// Their stop may end a sentence too.
-const MAYBE_LAST: [(&str, &str); 20] = [
+const MAYBE_LAST: [(&str, &str); 21] = [
     ("inc", "Incorporated"),
     ("ltd", "Limited"),
     ("co", "Company"),
@@ -48,6 +48,7 @@ const MAYBE_LAST: [(&str, &str); 20] = [
     ("dept", "Department"),
     ("est", "established"),
     ("tel", "telephone"),
+    ("max", "maximum"),
     ("mins", "minutes"),
     ("hrs", "hours"),
     ("a.k.a", "also known as"),
@@ -120,7 +121,7 @@ pub(super) fn short_form(here: &Here<'_>) -> Option<Said> {
 
 /// Whether the stop is also the sentence's: nothing follows, or a capital.
 fn ends_here(here: &Here<'_>) -> bool {
-    here.next().is_none_or(|next| next.is_capitalized())
+    !here.tokens[0].tail.contains([',', ';', ':']) && here.next().is_none_or(|next| next.is_capitalized())
 }
 
 /// "U.S.", "J.", "Ph.D.": letters.

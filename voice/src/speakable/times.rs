@@ -191,10 +191,15 @@ fn day_first(here: &Here<'_>) -> Option<Said> {
     }
 }
 
-/// "Mon" and the like, before a date.
+/// "Mon" and the like, before a date; "Mon-Fri".
 fn weekday(here: &Here<'_>) -> Option<Said> {
     let core = here.core();
-    let weekday = WEEKDAYS.iter().find(|day| (3..=5).contains(&core.len()) && day.starts_with(core))?;
+    let named =
+        |short: &str| WEEKDAYS.iter().find(|day| (3..=5).contains(&short.len()) && day.starts_with(short));
+    if let Some((from, to)) = core.split_once(['-', '–']) {
+        return Said::one(format!("{} to {}", named(from)?, named(to)?));
+    }
+    let weekday = named(core)?;
     let next = here.next()?;
     (month(next.core).is_some() || day_of_month(next.core).is_some() || numeric(next.core).is_some())
         .then_some(())?;
