@@ -35,6 +35,7 @@ pub enum Role {
     Api,
     Turns,
     Tools,
+    Voice,
     Projections,
 }
 
@@ -44,7 +45,7 @@ pub struct Roles(pub BTreeSet<Role>);
 
 impl Roles {
     pub fn all() -> Self {
-        Self([Role::Api, Role::Turns, Role::Tools, Role::Projections].into())
+        Self([Role::Api, Role::Turns, Role::Tools, Role::Voice, Role::Projections].into())
     }
 
     fn have(&self, role: Role) -> bool {
@@ -52,7 +53,7 @@ impl Roles {
     }
 
     fn have_workers(&self) -> bool {
-        self.have(Role::Turns) || self.have(Role::Tools)
+        self.have(Role::Turns) || self.have(Role::Tools) || self.have(Role::Voice)
     }
 }
 
@@ -65,11 +66,12 @@ impl FromStr for Roles {
                 "api" => roles.extend([Role::Api]),
                 "turns" => roles.extend([Role::Turns]),
                 "tools" => roles.extend([Role::Tools]),
-                "workers" => roles.extend([Role::Turns, Role::Tools]),
+                "voice" => roles.extend([Role::Voice]),
+                "workers" => roles.extend([Role::Turns, Role::Tools, Role::Voice]),
                 "projections" => roles.extend([Role::Projections]),
                 _ => {
                     return Err(format!(
-                        "no role {name:?}; there are api, turns, tools, projections, and workers"
+                        "no role {name:?}; there are api, turns, tools, voice, projections, and workers"
                     ));
                 }
             }
@@ -154,7 +156,10 @@ impl System {
                 work.spawn(workers::turns::run(workers.clone(), shutdown.clone()));
             }
             if roles.have(Role::Tools) {
-                work.spawn(workers::tools::run(workers, shutdown.clone()));
+                work.spawn(workers::tools::run(workers.clone(), shutdown.clone()));
+            }
+            if roles.have(Role::Voice) {
+                work.spawn(workers::voice::run(workers, workers::CALL_LIMITS, shutdown.clone()));
             }
         }
         if roles.have(Role::Api) {
@@ -265,6 +270,7 @@ impl System {
             },
             max_tool_rounds: self.settings.max_tool_rounds,
             tool_timeout: workers::DEFAULT_TOOL_TIMEOUT,
+            longest_call: workers::DEFAULT_LONGEST_CALL,
         };
         let connections = workers::Connections {
             nats: self.nats.clone(),

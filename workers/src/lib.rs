@@ -4,7 +4,7 @@
 //! delivery is acknowledged. This crate must never answer a client or write a table: it reads the log and the
 //! projections' queries, calls vendors, and appends.
 //!
-//! Start with [`turns`] (the brain: one message to one reply), then [`tools`] (the hands).
+//! Start with [`turns`] (the brain: one message to one reply), then [`tools`] (the hands) and [`voice`] (ears and mouth).
 
 mod agents;
 mod mcp_servers;
@@ -13,6 +13,7 @@ mod secret_headers;
 mod sessions;
 pub mod tools;
 pub mod turns;
+pub mod voice;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub struct Config {
     pub max_tool_rounds: u32,
     /// How long a turn waits for its tools before it goes on without them.
     pub tool_timeout: Duration,
+    /// No call lasts longer.
+    pub longest_call: Duration,
 }
 
 /// Limits of one worker process.
@@ -60,8 +63,12 @@ pub const DEFAULT_LIMITS: Limits = Limits {
     running_per_tenant: 256,
     drain: Duration::from_secs(6),
 };
+/// Calls of one process: a call is one delivery, held while it lasts. How many there may be is decided where they come in.
+pub const CALL_LIMITS: Limits =
+    Limits { held: 2_048, running: 2_048, running_per_tenant: 2_048, drain: Duration::from_secs(6) };
 pub const DEFAULT_MAX_TOOL_ROUNDS: u32 = 8;
 pub const DEFAULT_TOOL_TIMEOUT: Duration = Duration::from_secs(30);
+pub const DEFAULT_LONGEST_CALL: Duration = Duration::from_secs(3_600);
 
 /// Everything the workers of one process share. Cheap to clone.
 #[derive(Clone)]

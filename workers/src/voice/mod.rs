@@ -1,0 +1,74 @@
+//! The media worker: holds a call, from the claim to its end.
+//!
+//! A call is one delivery, claimed as a turn is claimed and held for as long as the call lasts. [`claimed`] is what a
+//! worker knows of the call it holds, [`conversation`] the loop that hears and speaks, with [`ears`], [`mouth`],
+//! [`speaker`] (text to audio), [`reply`] (the brain's answer as it comes), [`recorder`] and [`stopwatch`] around it.
+//! What decides is elsewhere: `domain::voice_turn` whose turn it is, `workers::turns` what is answered.
+//!
+//! When a worker dies, the delivery comes to another one within two seconds; the socket has kept what the caller said
+//! since, and goes on playing what it has.
+
+mod answering;
+mod claimed;
+mod connecting;
+mod conversation;
+mod ears;
+mod ending;
+mod metering;
+mod mouth;
+mod recorder;
+mod reply;
+mod saying;
+mod speaker;
+mod stopwatch;
+
+use std::sync::Arc;
+
+use nats::consume::{self, Delivery, Limits};
+use nats::topology::VOICE;
+use nats::{Failure, Handler};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Workers;
+
+use claimed::Claimed;
+use conversation::{Conversation, LetGo};
+
+const SOURCE: &str = "vocalbridge/voice";
+
+/// Runs the media worker until `shutdown`; then each call is handed over, at the latest when `limits.drain` is over.
+pub async fn run(workers: Workers, limits: Limits, shutdown: CancellationToken) {
+    let (log, clock) = (workers.nats.log.clone(), workers.clock.clone());
+    let tasks = TaskTracker::new();
+    let voice = Voice { workers, shutdown: shutdown.clone(), tasks: tasks.clone() };
+    consume::run(log, clock, VOICE, limits, Arc::new(voice), shutdown).await;
+    tasks.close();
+}
+
+struct Voice {
+    workers: Workers,
+    shutdown: CancellationToken,
+    /// Who speaks a piece runs beside the call.
+    tasks: TaskTracker,
+}
+
+impl Handler for Voice {
+    async fn handle(&self, delivery: &Delivery) -> Result<(), Failure> {
+        let Some(claimed) = Claimed::claim(&self.workers, delivery).await? else { return Ok(()) };
+        let call_id = claimed.call_id;
+        let conversation = Conversation::open(self.workers.clone(), claimed, self.tasks.clone()).await?;
+        match conversation.hold(&self.shutdown).await? {
+            LetGo::Ended => Ok(()),
+            LetGo::HandedOver => {
+                tracing::info!(%call_id, "a call is handed over");
+                Err(Failure::HandOver)
+            }
+            LetGo::TakenOver => Err(Failure::Stale),
+        }
+    }
+
+    async fn give_up(&self, delivery: &Delivery, reason: &str) -> Result<(), Failure> {
+        ending::give_up(&self.workers, delivery, reason).await
+    }
+}
