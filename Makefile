@@ -10,13 +10,16 @@ export SQLX_OFFLINE = true
 VOCALBRIDGE = cargo run --release -p cli --bin vocalbridge --
 
 .DEFAULT_GOAL := help
-.PHONY: help dev test check bench schemas sqlx-prepare
+.PHONY: help dev models test check bench schemas sqlx-prepare
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 dev: ## build and run the whole system, with a Postgres and a nats-server of its own
 	$(VOCALBRIDGE) dev $(ARGS)
+
+models: ## bring the models that hear and speak on this machine: 83 MB, once
+	$(VOCALBRIDGE) models $(ARGS)
 
 test: ## every test; needs no database and no broker
 	@if cargo nextest --version >/dev/null 2>&1; \

@@ -7,7 +7,9 @@ use crate::dev::{self, Options};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
+use crate::models::{self, Check};
 use crate::settings::{self, Settings, environment};
+use crate::speech::DEFAULT_MODELS_DIR;
 use crate::system::{Roles, System};
 use crate::{logging, replay, serve};
 use secrecy::SecretString;
@@ -37,6 +39,9 @@ enum Command {
         /// Postgres, NATS, seed and simulators only; run the roles apart with `serve`
         #[arg(long)]
         services_only: bool,
+        /// Do not bring the speech models when they are missing
+        #[arg(long)]
+        no_models: bool,
     },
     /// Run roles against DATABASE_URL and NATS_URL
     Serve {
@@ -67,6 +72,12 @@ enum Command {
         /// The root of the checkout
         #[arg(long, default_value = ".")]
         root: PathBuf,
+    },
+    /// Bring the models that hear and speak on this machine: 83 MB, once
+    Models {
+        /// Instead of VOCALBRIDGE_MODELS_DIR
+        #[arg(long)]
+        dir: Option<PathBuf>,
     },
     /// Print the OpenAPI document
     Openapi,
@@ -103,9 +114,9 @@ fn worker_threads() -> usize {
 
 async fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Dev { port, data_dir, seed_only, fresh, services_only } => {
+        Command::Dev { port, data_dir, seed_only, fresh, services_only, no_models } => {
             logging::start("warn");
-            dev::dev(Options { port, data_dir, seed_only, fresh, services_only }).await?;
+            dev::dev(Options { port, data_dir, seed_only, fresh, services_only, no_models }).await?;
         }
         Command::Serve { roles, port } => {
             logging::start("info");
@@ -139,6 +150,13 @@ async fn run(command: Command) -> Result<ExitCode> {
                 }
                 std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
             }
+        }
+        Command::Models { dir } => {
+            logging::start("info");
+            let set = || environment("VOCALBRIDGE_MODELS_DIR").map(PathBuf::from);
+            let dir = dir.or_else(set).unwrap_or_else(|| PathBuf::from(DEFAULT_MODELS_DIR));
+            let brought = models::bring(&dir, Check::Hashes).await?;
+            println!("{brought} files brought; the speech models are in {}", dir.display());
         }
         Command::Openapi => println!("{}", serde_json::to_string_pretty(&api::openapi())?),
     }

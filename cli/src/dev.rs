@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::models::{self, Check};
 use crate::seed::{self, Credentials, TenantCredentials};
 use crate::services::{self, Durability, Services, ServicesConfig};
 use crate::settings::{self, DEFAULT_PORT, Settings};
@@ -26,6 +27,8 @@ pub struct Options {
     pub fresh: bool,
     /// Postgres, NATS, seed and simulators only; the roles are run apart with `serve`.
     pub services_only: bool,
+    /// Do without speech on this machine when its models are missing.
+    pub no_models: bool,
 }
 
 /// `<data-dir>/dev.json`: how to reach what runs.
@@ -90,7 +93,13 @@ async fn run(options: &Options, services: &mut Services, shutdown: CancellationT
     };
     let port =
         listener.as_ref().map_or(Ok(port), |listener| listener.local_addr().map(|address| address.port()))?;
+    let models_dir =
+        environment("VOCALBRIDGE_MODELS_DIR").map_or_else(|| options.data_dir.join("models"), PathBuf::from);
+    if !(options.no_models || options.seed_only || options.services_only) {
+        bring_models(&models_dir).await;
+    }
     let ours = |name: &str| match name {
+        "VOCALBRIDGE_MODELS_DIR" => Some(models_dir.display().to_string()),
         "DATABASE_URL" => Some(database_url.clone()),
         "NATS_URL" => Some(nats_url.clone()),
         "VOCALBRIDGE_OPERATOR_KEY" => Some(credentials.operator_key.clone()),
@@ -146,6 +155,15 @@ async fn run(options: &Options, services: &mut Services, shutdown: CancellationT
     background.close();
     background.wait().await;
     worked
+}
+
+/// Voice is a part of the system; without it the rest still is.
+async fn bring_models(models_dir: &Path) {
+    if let Err(error) = models::bring(models_dir, Check::Presence).await {
+        eprintln!(
+            "The speech models could not be brought, so the engine `local` will not hear or speak: {error:#}"
+        );
+    }
 }
 
 fn write_dev_file(data_dir: &Path, file: &DevFile<'_>) -> Result<()> {

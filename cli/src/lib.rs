@@ -10,6 +10,7 @@ pub mod command;
 pub mod dev;
 pub mod language_models;
 pub mod logging;
+pub mod models;
 pub mod price_list;
 pub mod replay;
 pub mod seed;

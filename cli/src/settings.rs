@@ -115,6 +115,9 @@ impl Settings {
 
 impl VendorSettings {
     fn read_with(reader: &mut Reader<'_>) -> Self {
+        let language_models = LanguageModels::read_with(reader);
+        let openai = language_models.vendors.iter().find(|vendor| vendor.provider == "openai");
+        let speech = SpeechSettings::read_with(reader, openai.and_then(|vendor| vendor.endpoints.first()));
         Self {
             timeout: reader.or("VENDOR_TIMEOUT_SECONDS", Duration::from_secs(10), seconds(0.05, 600.0)),
             first_token_timeout: reader.or(
@@ -126,8 +129,8 @@ impl VendorSettings {
             max_retries: reader.or("VENDOR_MAX_RETRIES", 3, in_range(0, 20)),
             retry_min_wait: reader.or("VENDOR_RETRY_MIN_WAIT", Duration::from_secs(1), seconds(0.0, 600.0)),
             retry_max_wait: reader.or("VENDOR_RETRY_MAX_WAIT", Duration::from_secs(10), seconds(0.0, 600.0)),
-            language_models: LanguageModels::read_with(reader),
-            speech: SpeechSettings::read_with(reader),
+            language_models,
+            speech,
         }
     }
 }
@@ -168,7 +171,7 @@ impl Reader<'_> {
     }
 }
 
-fn in_range<T: FromStr + PartialOrd + fmt::Display + Copy>(
+pub(crate) fn in_range<T: FromStr + PartialOrd + fmt::Display + Copy>(
     least: T,
     most: T,
 ) -> impl Fn(&str) -> Result<T, String> {

@@ -12,6 +12,7 @@ mod machine;
 mod media;
 mod report;
 mod resamplers;
+mod speech;
 mod vendor_layer;
 
 use std::path::{Path, PathBuf};
@@ -37,7 +38,8 @@ use cpu::Cpu;
 use load::{Load, Measured, Target};
 use vendor_layer::VendorLayer;
 
-/// Short: `make bench ARGS=--quick`. Of the media path only: `make bench ARGS=--media`.
+/// Short: `make bench ARGS=--quick`. Of the media path only: `make bench ARGS=--media`; of it and speech:
+/// `ARGS=--speech`.
 struct Plan {
     /// How often the two figures that others on the machine disturb most are taken; the median counts.
     rounds: usize,
@@ -63,6 +65,10 @@ async fn main() -> Result<()> {
     report::machine(&machine::stalls());
     media::run()?;
     if std::env::args().any(|argument| argument == "--media") {
+        return Ok(());
+    }
+    speech::run().await?;
+    if std::env::args().any(|argument| argument == "--speech") {
         return Ok(());
     }
     let quick = std::env::args().any(|argument| argument == "--quick");

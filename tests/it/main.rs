@@ -23,6 +23,7 @@ mod prompts;
 mod real_vendors;
 mod roles;
 mod service;
+mod speech_models;
 mod streaming;
 mod tool_runs;
 mod vendor_faults;

@@ -20,6 +20,7 @@ pub mod stt;
 pub mod tts;
 
 pub mod http;
+mod local;
 pub mod resilience;
 pub mod simulator;
 

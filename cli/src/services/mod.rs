@@ -19,8 +19,9 @@ mod account;
 mod binaries;
 mod cluster;
 mod database;
-mod lock;
+pub(crate) mod lock;
 mod nats_server;
+pub(crate) mod pip;
 mod ports;
 mod postgres;
 mod process;
@@ -143,13 +144,13 @@ pub async fn erase(data_dir: &Path) -> Result<()> {
 }
 
 /// Creates it with its parents and answers the absolute path without symbolic links.
-fn create_dir(dir: &Path) -> Result<PathBuf> {
+pub(crate) fn create_dir(dir: &Path) -> Result<PathBuf> {
     fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
     dir.canonicalize().with_context(|| format!("resolving {}", dir.display()))
 }
 
 /// Removing what is not there is no error.
-fn remove_dir(dir: &Path) -> Result<()> {
+pub(crate) fn remove_dir(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("removing {}", dir.display()))

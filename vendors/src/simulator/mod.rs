@@ -153,6 +153,8 @@ struct State {
     vendors: PerVendor<VendorState>,
     log: Log,
     phrases: Phrases,
+    /// Answered in OpenAI's format.
+    transcriptions: u64,
 }
 
 struct VendorState {
@@ -181,7 +183,11 @@ impl Simulator {
             requests: 0,
         });
         let log = Log::new(config.log_bytes);
-        Self { config, shutdown, state: Mutex::new(State { vendors, log, phrases: Phrases::default() }) }
+        Self {
+            config,
+            shutdown,
+            state: Mutex::new(State { vendors, log, phrases: Phrases::default(), transcriptions: 0 }),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -8,6 +8,7 @@
 //! Both are in the log and under the control of `simulated_speech`, whose control also has `phrases`, what is heard. No
 //! key is needed. The same request gets the same answer, so that one that failed can be made again.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -45,23 +46,15 @@ struct Heard {
 }
 
 async fn transcribe(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body: Bytes) -> Response {
-    let (heard, control) =
-        match begin::<Heard>(&simulator, &headers, &body, |heard| Ok((heard.model.clone(), false))).await {
+    let (asked, control) =
+        match begin::<Heard>(&simulator, &headers, &body, |asked| Ok((asked.model.clone(), false))).await {
             Ok(begun) => begun,
             Err(response) => return response,
         };
-    let text = match control.mode {
-        Mode::Empty => String::new(),
-        Mode::Oversized => "x".repeat(OVERSIZED_BYTES),
-        _ => {
-            let phrases = simulator.state().phrases.clone();
-            let phrase = phrases.of(heard.utterance);
-            (if heard.r#final { phrase } else { said_within(phrase, heard.audio_ms) }).to_owned()
-        }
-    };
-    let whole = json!({ "text": text }).to_string().into();
-    let ready = Ready { content_type: "application/json", pieces: vec![whole], streaming: false };
-    ready.sent(control.mode, failure(), simulator.shutdown.clone())
+    let phrases = simulator.state().phrases.clone();
+    let phrase = phrases.of(asked.utterance);
+    let text = if asked.r#final { phrase } else { said_within(phrase, asked.audio_ms) };
+    heard(&simulator, control.mode, text, &error(StatusCode::INTERNAL_SERVER_ERROR, TOLD_TO_FAIL))
 }
 
 #[derive(Deserialize)]
@@ -81,20 +74,7 @@ async fn speak(State(simulator): State<Arc<Simulator>>, headers: HeaderMap, body
         Err(response) => return response,
     };
     let babble = Babble::parse(&said.format).unwrap_or(Babble::MULAW_8000);
-    let ready = Ready {
-        content_type: babble.content_type,
-        pieces: match control.mode {
-            Mode::Empty => Vec::new(),
-            Mode::Oversized => babble.bytes(OVERSIZED_BYTES),
-            _ => babble.ms(babble::ms_for(&said.text)),
-        },
-        streaming: true,
-    };
-    if control.mode == Mode::StreamError {
-        // Audio has no words for a failure: the connection breaks.
-        return ready.sent(Mode::Drop, failure(), simulator.shutdown.clone());
-    }
-    ready.sent(control.mode, failure(), simulator.shutdown.clone())
+    spoken(&simulator, control.mode, &said.text, &babble)
 }
 
 /// What was asked and how to answer it; or the answer already. `check` answers model and whether the answer streams.
@@ -115,31 +95,67 @@ async fn begin<T: DeserializeOwned>(
         body,
         refused: read.as_ref().err().map(|refusal| refusal.status),
     };
-    let Lot { control, failed, .. } = draw(simulator, &request).await;
-    match (read, failed) {
-        (Err(refusal), _) => Err(refuse(refusal.status, &refusal.message, None)),
-        (Ok(_), Some(status)) => Err(refuse(status, TOLD_TO_FAIL, control.retry_after)),
-        (Ok(_), None) if control.mode == Mode::Stall => {
+    let control = admit(simulator, &request, read.as_ref().err(), error).await?;
+    // What was refused is answered by now.
+    read.map(|(asked, ..)| (asked, control))
+        .map_err(|refusal| refuse(refusal.status, error(refusal.status, &refusal.message), None))
+}
+
+/// How to answer a request about speech; or the answer already: it was refused, failed as told, or is never answered.
+/// `error` writes a failure as the vendor does.
+pub(super) async fn admit(
+    simulator: &Simulator,
+    request: &Request<'_>,
+    refusal: Option<&Refusal>,
+    error: fn(StatusCode, &str) -> Value,
+) -> Result<Control, Response> {
+    let Lot { control, failed, .. } = draw(simulator, request).await;
+    match (refusal, failed) {
+        (Some(refusal), _) => Err(refuse(refusal.status, error(refusal.status, &refusal.message), None)),
+        (None, Some(status)) => Err(refuse(status, error(status, TOLD_TO_FAIL), control.retry_after)),
+        (None, None) if control.mode == Mode::Stall => {
             simulator.shutdown.cancelled().await;
-            Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "the vendor is closing", None))
+            let closing = StatusCode::SERVICE_UNAVAILABLE;
+            Err(refuse(closing, error(closing, "the vendor is closing"), None))
         }
-        (Ok((asked, ..)), None) => Ok((asked, control)),
+        (None, None) => Ok(control),
     }
 }
 
-fn failure() -> (Bytes, Bytes) {
-    let body = Bytes::from(error(TOLD_TO_FAIL).to_string());
-    (body.clone(), body)
+/// A transcript in JSON, which is how all vendors here write it.
+pub(super) fn heard(simulator: &Simulator, mode: Mode, text: &str, failure: &Value) -> Response {
+    let text = match mode {
+        Mode::Empty => "".into(),
+        Mode::Oversized => Cow::Owned("x".repeat(OVERSIZED_BYTES)),
+        _ => Cow::Borrowed(text),
+    };
+    let whole = json!({ "text": text }).to_string().into();
+    let ready = Ready { content_type: "application/json", pieces: vec![whole], streaming: false };
+    let failure = Bytes::from(failure.to_string());
+    ready.sent(mode, (failure.clone(), failure), simulator.shutdown.clone())
 }
 
-fn refuse(status: StatusCode, message: &str, retry_after: Option<u64>) -> Response {
-    let mut response = (status, Json(error(message))).into_response();
+/// A text as babble.
+pub(super) fn spoken(simulator: &Simulator, mode: Mode, text: &str, babble: &Babble) -> Response {
+    let pieces = match mode {
+        Mode::Empty => Vec::new(),
+        Mode::Oversized => babble.bytes(OVERSIZED_BYTES),
+        _ => babble.ms(babble::ms_for(text)),
+    };
+    let ready = Ready { content_type: babble.content_type, pieces, streaming: true };
+    // Audio has no words for a failure: the connection breaks.
+    let mode = if mode == Mode::StreamError { Mode::Drop } else { mode };
+    ready.sent(mode, (Bytes::new(), Bytes::new()), simulator.shutdown.clone())
+}
+
+fn refuse(status: StatusCode, body: Value, retry_after: Option<u64>) -> Response {
+    let mut response = (status, Json(body)).into_response();
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
 
-fn error(message: &str) -> Value {
+fn error(_status: StatusCode, message: &str) -> Value {
     json!({ "error": { "message": message } })
 }

@@ -4,22 +4,27 @@
 mod config;
 mod error;
 mod measure;
+pub(crate) mod openai;
 mod remote;
 pub(crate) mod simulated;
 
 use std::sync::Arc;
 
-pub use config::{SpeechConfig, SpeechEndpoint};
+pub use config::{OpenAiSpeechConfig, SpeechConfig};
 pub use error::SpeechError;
 pub use measure::{ATTEMPT_DURATION_SECONDS, ATTEMPTS_TOTAL};
 
 pub(crate) use measure::{Kind, Measured};
 pub(crate) use remote::{Remote, RemoteAudio};
 
+use secrecy::SecretString;
+
 use crate::WallClock;
 use crate::http::{ClientError, VendorError, shared_client};
+use crate::local::Local;
 use crate::stt::SttEngines;
 use crate::tts::TtsEngines;
+use openai::OpenAi;
 use simulated::Simulated;
 
 /// Runs on this machine.
@@ -46,20 +51,40 @@ pub enum SpeechSetupError {
 /// When a vendor's address or key cannot be used, or TLS cannot be set up.
 pub fn engines(config: SpeechConfig, now: WallClock) -> Result<(SttEngines, TtsEngines), SpeechSetupError> {
     let http = shared_client()?;
-    let simulated = config.simulated.as_deref().map(|base_url| {
-        let remote = Remote::new(SIMULATED, http.clone(), base_url, None, &config, now);
-        remote
-            .map(|remote| Arc::new(Simulated::new(remote)))
-            .map_err(|source| SpeechSetupError::Vendor { provider: SIMULATED, source })
-    });
-    let simulated = simulated.transpose()?;
-    Ok((SttEngines::new(simulated.clone()), TtsEngines::new(simulated)))
+    let remote = |provider, base_url: &str, api_key: Option<&SecretString>| {
+        let remote = Remote::new(provider, http.clone(), base_url, api_key, &config, now);
+        remote.map_err(|source| SpeechSetupError::Vendor { provider, source })
+    };
+    let simulated =
+        config.simulated.as_deref().map(|base_url| remote(SIMULATED, base_url, None)).transpose()?;
+    let openai = match &config.openai {
+        Some(openai) => {
+            let remote = remote(OPENAI, &openai.base_url, openai.api_key.as_ref())?;
+            Some(Arc::new(OpenAi::new(remote, openai)))
+        }
+        None => None,
+    };
+    let engines = Engines {
+        local: config.models_dir.clone().map(|dir| Arc::new(Local::new(dir, config.threads))),
+        simulated: simulated.map(|remote| Arc::new(Simulated::new(remote))),
+        openai,
+    };
+    Ok((SttEngines::new(&engines), TtsEngines::new(&engines)))
+}
+
+/// What is behind both ports.
+#[derive(Clone)]
+pub(crate) struct Engines {
+    pub(crate) local: Option<Arc<Local>>,
+    pub(crate) simulated: Option<Arc<Simulated>>,
+    pub(crate) openai: Option<Arc<OpenAi>>,
 }
 
 /// Why a provider without an engine cannot be asked.
 pub(crate) fn absent(provider: &str) -> SpeechError {
     let provider = provider.to_owned();
     match provider.as_str() {
+        LOCAL => SpeechError::NotConfigured { provider, variable: "VOCALBRIDGE_MODELS_DIR" },
         SIMULATED => SpeechError::NotConfigured { provider, variable: "SIMULATED_SPEECH_BASE_URL" },
         OPENAI => SpeechError::NotConfigured { provider, variable: "SPEECH_BASE_URL or OPENAI_API_KEY" },
         coming if COMING.contains(&coming) => SpeechError::NotAvailableYet { provider },

@@ -3,14 +3,17 @@
 //! [`SttEngines::open`] begins an [`Utterance`]: push what the caller says, ask for a partial transcript now and then,
 //! and [`finish`](Utterance::finish) when it is whole.
 
+mod openai;
 mod simulated;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::local::{self, Local};
+use crate::speech::openai::OpenAi;
 use crate::speech::simulated::Simulated;
-use crate::speech::{Kind, SIMULATED, absent};
+use crate::speech::{Engines, Kind, LOCAL, OPENAI, SIMULATED, absent};
 
 pub use crate::speech::SpeechError as SttError;
 
@@ -34,7 +37,9 @@ pub struct SttTarget {
 
 /// All ears of a process. Make one and share it.
 pub struct SttEngines {
+    local: Option<Arc<Local>>,
     simulated: Option<Arc<Simulated>>,
+    openai: Option<Arc<OpenAi>>,
 }
 
 /// What was said.
@@ -49,8 +54,9 @@ pub struct Transcript {
 }
 
 impl SttEngines {
-    pub(crate) fn new(simulated: Option<Arc<Simulated>>) -> Self {
-        Self { simulated }
+    pub(crate) fn new(engines: &Engines) -> Self {
+        let Engines { local, simulated, openai } = engines.clone();
+        Self { local, simulated, openai }
     }
 
     /// Begins to listen. Needs no network and no time.
@@ -58,22 +64,35 @@ impl SttEngines {
     /// # Errors
     /// When the target cannot hear: it is not there, or has no room for one more.
     pub fn open(&self, target: &SttTarget) -> Result<Utterance, SttError> {
-        let (provider, ear): (_, Box<dyn Ear>) = match (target.provider.as_str(), &self.simulated) {
-            (SIMULATED, Some(engine)) => (SIMULATED, Box::new(simulated::listen(engine, target))),
-            (provider, _) => return Err(absent(provider)),
+        let (provider, ear): (_, Box<dyn Ear>) = match target.provider.as_str() {
+            LOCAL => (LOCAL, local::listen(self.local.as_ref().ok_or_else(|| absent(LOCAL))?, target)?),
+            SIMULATED => {
+                let engine = self.simulated.as_ref().ok_or_else(|| absent(SIMULATED))?;
+                (SIMULATED, Box::new(simulated::listen(engine, target)))
+            }
+            OPENAI => {
+                let engine = self.openai.as_ref().ok_or_else(|| absent(OPENAI))?;
+                (OPENAI, Box::new(openai::listen(engine, target)))
+            }
+            provider => return Err(absent(provider)),
         };
         Ok(Utterance { provider, ear, samples: 0, under_way: None, last: None })
     }
 }
 
 /// One utterance as an engine hears it.
-trait Ear: Send {
+pub(crate) trait Ear: Send {
     fn model(&self) -> &str;
+
+    /// Whether it can say what it has heard so far.
+    fn has_partials(&self) -> bool {
+        true
+    }
 
     /// Never more than [`MAX_SAMPLES`] in all.
     fn push(&mut self, samples: &[i16]);
 
-    /// Begins to decode what there is. Dropping the future cancels.
+    /// Begins to decode what there is, whole only once. Dropping the future cancels.
     fn decode(&mut self, kind: Kind) -> BoxFuture<'static, Result<String, SttError>>;
 
     /// Somebody waits for the partial transcript that is under way: it is the whole one.
@@ -105,10 +124,10 @@ impl Utterance {
     }
 
     /// Begins a partial transcript of what has been heard, unless one is under way or nothing has been heard since the
-    /// last one. An engine that is busy drops it.
+    /// last one. An engine that is busy drops it, and `openai` has none.
     pub fn want_partial(&mut self) {
         let known = self.last.as_ref().map_or(0, |(samples, _)| *samples);
-        if self.under_way.is_none() && self.samples > known {
+        if self.under_way.is_none() && self.samples > known && self.ear.has_partials() {
             self.under_way = Some((self.samples, self.ear.decode(Kind::Partial)));
         }
     }

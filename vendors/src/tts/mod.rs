@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::local::{self, Local, LocalSpeech};
+use crate::speech::openai::{self, OpenAi};
 use crate::speech::simulated::{DEFAULT_MODEL, Simulated};
-use crate::speech::{RemoteAudio, SIMULATED, absent};
+use crate::speech::{Engines, LOCAL, OPENAI, RemoteAudio, SIMULATED, absent};
 
 pub use crate::speech::SpeechError as TtsError;
 
@@ -46,7 +48,9 @@ impl SpeechFormat {
 
 /// All mouths of a process. Make one and share it.
 pub struct TtsEngines {
+    local: Option<Arc<Local>>,
     simulated: Option<Arc<Simulated>>,
+    openai: Option<Arc<OpenAi>>,
 }
 
 /// A text that is being spoken. Dropping it cancels.
@@ -60,12 +64,14 @@ pub struct Speaking {
 enum Voice {
     /// There is nothing to say.
     Silent,
+    Local(LocalSpeech),
     Remote(Box<RemoteAudio>),
 }
 
 impl TtsEngines {
-    pub(crate) fn new(simulated: Option<Arc<Simulated>>) -> Self {
-        Self { simulated }
+    pub(crate) fn new(engines: &Engines) -> Self {
+        let Engines { local, simulated, openai } = engines.clone();
+        Self { local, simulated, openai }
     }
 
     /// Begins to speak; returns when the audio begins to come, or is sure to. The engine may speak in another format
@@ -82,19 +88,41 @@ impl TtsEngines {
         if text.chars().count() > MAX_TEXT_CHARACTERS {
             return Err(TtsError::TextTooLong { most: MAX_TEXT_CHARACTERS });
         }
-        let is_silent = !text.chars().any(char::is_alphanumeric);
-        match (target.provider.as_str(), &self.simulated) {
-            (SIMULATED, Some(engine)) => {
+        let spoken = text.chars().any(char::is_alphanumeric);
+        match target.provider.as_str() {
+            LOCAL => {
+                let local = self.local.as_ref().ok_or_else(|| absent(LOCAL))?;
+                let voice = Voice::Local(local::speak(local, target, text)?);
+                Ok(Speaking {
+                    format: local::FORMAT,
+                    provider: LOCAL,
+                    model: local::TTS_MODEL.to_owned(),
+                    voice,
+                })
+            }
+            SIMULATED => {
+                let engine = self.simulated.as_ref().ok_or_else(|| absent(SIMULATED))?;
                 let model = target.model.clone().unwrap_or_else(|| DEFAULT_MODEL.to_owned());
-                let (format, voice) = if is_silent {
-                    (wanted, Voice::Silent)
-                } else {
+                let (format, voice) = if spoken {
                     let (format, audio) = engine.speak(&model, text, wanted).await?;
                     (format, Voice::Remote(Box::new(audio)))
+                } else {
+                    (wanted, Voice::Silent)
                 };
                 Ok(Speaking { format, provider: SIMULATED, model, voice })
             }
-            (provider, _) => Err(absent(provider)),
+            OPENAI => {
+                let engine = self.openai.as_ref().ok_or_else(|| absent(OPENAI))?;
+                let model = engine.tts_model(target.model.as_deref()).to_owned();
+                let voice = if spoken {
+                    let audio = engine.speak(&model, target.voice.as_deref(), text).await?;
+                    Voice::Remote(Box::new(audio))
+                } else {
+                    Voice::Silent
+                };
+                Ok(Speaking { format: openai::FORMAT, provider: OPENAI, model, voice })
+            }
+            provider => Err(absent(provider)),
         }
     }
 }
@@ -120,6 +148,7 @@ impl Speaking {
     pub async fn next(&mut self) -> Result<Option<Bytes>, TtsError> {
         match &mut self.voice {
             Voice::Silent => Ok(None),
+            Voice::Local(speech) => speech.next().await,
             Voice::Remote(audio) => audio.next().await,
         }
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use vendors::http::Class;
 use vendors::resilience::Backoff;
-use vendors::speech::{self, SpeechConfig};
+use vendors::speech::{self, OpenAiSpeechConfig, SpeechConfig};
 use vendors::stt::{SttEngines, SttError, SttTarget, Transcript, Utterance};
 use vendors::tts::{Speaking, SpeechFormat, TtsEngines, TtsError, TtsTarget};
 
@@ -20,6 +20,13 @@ const PCM_16K: SpeechFormat = SpeechFormat::Pcm16 { sample_rate_hz: 16_000 };
 fn engines(simulator: &Simulator, change: impl FnOnce(&mut SpeechConfig)) -> (SttEngines, TtsEngines) {
     let mut config = SpeechConfig {
         simulated: Some(format!("http://{}/simulated/v1", simulator.address)),
+        openai: Some(OpenAiSpeechConfig {
+            base_url: format!("http://{}/openai/v1/", simulator.address),
+            api_key: Some("a-key-for-tests".into()),
+            stt_model: "an-ear".into(),
+            tts_model: "a-mouth".into(),
+            voice: "a-voice".into(),
+        }),
         backoff: Backoff { min_wait: Duration::from_millis(1), max_wait: Duration::from_millis(5) },
         ..SpeechConfig::default()
     };
@@ -47,7 +54,16 @@ async fn heard(stt: &SttEngines, model: &str) -> Result<String, SttError> {
 }
 
 async fn speak(tts: &TtsEngines, text: &str, wanted: SpeechFormat) -> Result<(Speaking, Vec<u8>), TtsError> {
-    let mut speaking = tts.speak(&mouth(), text, wanted).await?;
+    say(tts, &mouth(), text, wanted).await
+}
+
+async fn say(
+    tts: &TtsEngines,
+    target: &TtsTarget,
+    text: &str,
+    wanted: SpeechFormat,
+) -> Result<(Speaking, Vec<u8>), TtsError> {
+    let mut speaking = tts.speak(target, text, wanted).await?;
     let mut audio = Vec::new();
     while let Some(piece) = speaking.next().await? {
         audio.extend_from_slice(&piece);
@@ -127,33 +143,88 @@ async fn a_failure_is_tried_again_and_hears_the_same() {
     assert_eq!(heard(&stt, "m").await.unwrap(), "How long do I have?");
 }
 
-#[tokio::test]
-async fn strange_answers_are_told_apart() {
+/// Every way to misbehave, and what ears and mouth make of it.
+type Story = (&'static str, Result<(), &'static str>, Result<(), &'static str>);
+
+const STORIES: [Story; 9] = [
+    ("garbage", Err("garbage"), Err("garbage")),
+    ("html", Err("garbage"), Err("garbage")),
+    ("stall", Err("timeout"), Err("timeout")),
+    ("stall_midway", Err("timeout"), Err("timeout")),
+    ("drop", Err("dropped"), Err("dropped")),
+    ("slow_drip", Err("timeout"), Err("timeout")),
+    ("stream_error", Err("garbage"), Err("dropped")),
+    ("empty", Ok(()), Err("empty_answer")),
+    ("oversized", Err("garbage"), Err("garbage")),
+];
+
+async fn strange_answers_are_told_apart(provider: &str, vendor: &str) {
     let simulator = Simulator::start().await;
-    let (stt, tts) = engines(&simulator, |config| {
-        config.max_retries = 0;
-        config.timeout = IMPATIENT;
-        config.first_audio_timeout = IMPATIENT;
-        config.stall_timeout = IMPATIENT;
-    });
     let text = "A sentence with a few words, so that there is something to break.";
-    let stories = [
-        ("garbage", Err("garbage"), Err("garbage")),
-        ("html", Err("garbage"), Err("garbage")),
-        ("stall", Err("timeout"), Err("timeout")),
-        ("stall_midway", Err("timeout"), Err("timeout")),
-        ("drop", Err("dropped"), Err("dropped")),
-        ("slow_drip", Err("timeout"), Err("timeout")),
-        ("stream_error", Err("garbage"), Err("dropped")),
-        ("empty", Ok(()), Err("empty_answer")),
-        ("oversized", Err("garbage"), Err("garbage")),
-    ];
-    for (mode, ears, mouths) in stories {
-        simulator.control(VENDOR, json!({ "mode": mode })).await;
-        let outcome = heard(&stt, "m").await.map(drop).map_err(|error| error.code());
+    for (mode, ears, mouths) in STORIES {
+        let patience = if [ears, mouths].contains(&Err("timeout")) { IMPATIENT } else { PATIENT };
+        let (stt, tts) = engines(&simulator, |config| {
+            config.max_retries = 0;
+            config.timeout = patience;
+            config.first_audio_timeout = patience;
+            config.stall_timeout = patience;
+        });
+        simulator.control(vendor, json!({ "mode": mode })).await;
+        let mut utterance = stt.open(&SttTarget { provider: provider.into(), ..ear("m") }).unwrap();
+        utterance.push(&[0; 16_000]);
+        let outcome = utterance.finish().await.map(drop).map_err(|error| error.code());
         assert_eq!(outcome, ears, "{mode}");
-        let outcome = speak(&tts, text, PCM_16K).await.map(drop).map_err(|error| error.code());
+        let target = TtsTarget { provider: provider.into(), ..mouth() };
+        let outcome = say(&tts, &target, text, PCM_16K).await.map(drop).map_err(|error| error.code());
         assert_eq!(outcome, mouths, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn strange_answers_of_the_built_in_vendor_are_told_apart() {
+    strange_answers_are_told_apart("simulated", VENDOR).await;
+}
+
+#[tokio::test]
+async fn strange_answers_of_openai_are_told_apart() {
+    strange_answers_are_told_apart("openai", "openai").await;
+}
+
+#[tokio::test]
+async fn openai_gets_a_wav_file_and_gives_24_khz() {
+    let simulator = Simulator::start().await;
+    let (stt, tts) = engines(&simulator, |_| {});
+    let target = SttTarget { provider: "openai".into(), model: None, language: "en-US".into() };
+    let mut utterance = stt.open(&target).unwrap();
+    utterance.push(&[7; 16_000]);
+    // Each would be billed: there are none.
+    utterance.want_partial();
+    let heard = utterance.finish().await.unwrap();
+    assert_eq!(heard.text, "What is the status of invoice INV-TC-001?");
+    assert_eq!((heard.audio_ms, &*heard.provider, &*heard.model), (1_000, "openai", "an-ear"));
+    let target = TtsTarget { provider: "openai".into(), ..mouth() };
+    let (speaking, audio) = say(&tts, &target, "Hello there", PCM_16K).await.unwrap();
+    assert_eq!(speaking.format(), SpeechFormat::Pcm16 { sample_rate_hz: 24_000 });
+    assert_eq!((audio.len(), speaking.model()), (11 * 60 * 48, "a-mouth"));
+    let bodies: Vec<_> =
+        simulator.log("openai").await.into_iter().map(|entry| entry["body"].clone()).collect();
+    let file = json!({"file_bytes": 32_044, "model": "an-ear", "response_format": "json", "language": "en"});
+    let speech =
+        json!({"model": "a-mouth", "input": "Hello there", "voice": "a-voice", "response_format": "pcm"});
+    assert_eq!(bodies, [file, speech]);
+}
+
+#[tokio::test]
+async fn openai_is_asked_again_when_it_fails_and_not_when_it_refuses() {
+    let simulator = Simulator::start().await;
+    let (stt, _) = engines(&simulator, |_| {});
+    let target = SttTarget { provider: "openai".into(), ..ear("m") };
+    for (status, code, requests) in [(429, "rate_limited", 4), (503, "http_503", 8), (400, "http_400", 9)] {
+        simulator.control("openai", json!({ "failure_rate": 1, "status": status, "retry_after": 0 })).await;
+        let mut utterance = stt.open(&target).unwrap();
+        utterance.push(&[0; 16_000]);
+        assert_eq!(utterance.finish().await.unwrap_err().code(), code);
+        assert_eq!(simulator.log("openai").await.len(), requests);
     }
 }
 
@@ -207,6 +278,8 @@ async fn who_cannot_be_asked_says_why() {
     let (stt, tts) = speech::engines(SpeechConfig::default(), now).unwrap();
     let expected = [
         ("simulated", "not_configured", Class::Fatal),
+        ("openai", "not_configured", Class::Fatal),
+        ("local", "not_configured", Class::Fatal),
         ("deepgram", "not_available_yet", Class::Reject),
         ("elevenlabs", "not_available_yet", Class::Reject),
         ("azure", "not_available_yet", Class::Reject),
@@ -221,4 +294,22 @@ async fn who_cannot_be_asked_says_why() {
     }
     let long = "a".repeat(vendors::tts::MAX_TEXT_CHARACTERS + 1);
     assert_eq!(tts.speak(&mouth(), &long, PCM_16K).await.err().unwrap().code(), "text_too_long");
+}
+
+#[tokio::test]
+async fn models_that_are_not_there_are_said_to_be_missing() {
+    let config = SpeechConfig { models_dir: Some("nowhere".into()), ..SpeechConfig::default() };
+    let (stt, tts) = speech::engines(config, now).unwrap();
+    let target = SttTarget { provider: "local".into(), model: None, language: "en".into() };
+    let refused = stt.open(&target).err().unwrap();
+    assert_eq!((refused.code(), refused.class()), ("not_installed", Class::Fatal));
+    assert!(refused.to_string().contains("make models"), "{refused}");
+    let mouth = TtsTarget { provider: "local".into(), ..mouth() };
+    assert_eq!(tts.speak(&mouth, "Hello", PCM_16K).await.err().unwrap().code(), "not_installed");
+    let german = SttTarget { language: "de".into(), ..target.clone() };
+    assert_eq!(stt.open(&german).err().unwrap().code(), "unknown_language");
+    let other = SttTarget { model: Some("other".into()), ..target };
+    assert_eq!(stt.open(&other).err().unwrap().code(), "unknown_model");
+    let other = TtsTarget { voice: Some("other".into()), ..mouth };
+    assert_eq!(tts.speak(&other, "Hello", PCM_16K).await.err().unwrap().code(), "unknown_voice");
 }

@@ -10,12 +10,15 @@
 //! the first, its arguments in the next ones. With `stream_options.include_usage` the last chunk has no choice
 //! and the usage.
 //!
+//! `openai` also hears and speaks, see `audio.rs`.
+//!
 //! **Refused with 400**, as the real ones do: roles they do not know; no messages, empty `tools` or
 //! `tool_calls`; names of tools that are not `[a-zA-Z0-9_-]{1,64}`; ids of calls over 40 characters; a `tool`
 //! message that answers no call of the assistant message before it; any other message, or the end, while one
 //! of those calls is unanswered; `stream_options` without `stream`. Errors: `{"error": {"message": "…", "type":
 //! "…", "param": null, "code": "…"}}`.
 
+mod audio;
 mod reply;
 mod request;
 
@@ -37,6 +40,8 @@ use super::vendor_name::VendorName;
 pub(super) fn routes() -> Router<Arc<Simulator>> {
     Router::new()
         .nest("/openai/v1", vendor::<OpenAi>())
+        .route("/openai/v1/audio/transcriptions", post(audio::transcriptions))
+        .route("/openai/v1/audio/speech", post(audio::speech))
         .nest("/groq/openai/v1", vendor::<Groq>())
         .nest("/deepseek", vendor::<DeepSeek>())
         .nest("/deepseek/v1", vendor::<DeepSeek>())
