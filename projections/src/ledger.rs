@@ -1,8 +1,10 @@
-//! Projection `ledger`: what tenants owe. Entries come from closed bills alone, the terminal events of messages.
+//! Projection `ledger`: what tenants owe. For requests to models entries come from closed bills alone, the terminal events
+//! of messages and the summaries of calls; for speech and carriers from the events that metered them.
 
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
+use events::call::{CallEnded, CarrierMetered, SpeechOutcome, SpeechWorkMetered};
 use events::session::{BilledAttempt, Channel};
 use events::{AgentId, Entry, Event, JobId, Payload, TenantId};
 use rust_decimal::Decimal;
@@ -16,62 +18,183 @@ use crate::transcripts::CHANNELS;
 
 pub(crate) const TABLES: &[Table] = &[Table { name: "usage_entries", key: &["tenant_id", "attempt_id"] }];
 
+/// One entry.
 struct Line<'a> {
     sequence: i64,
     event: &'a Event,
-    job_id: JobId,
+    /// Of the attempt, or of the event that metered it.
+    id: Uuid,
+    kind: &'static str,
+    session_id: Uuid,
+    job_id: Option<JobId>,
     agent_id: AgentId,
     channel: Channel,
-    billed: &'a BilledAttempt,
+    provider: &'a str,
+    model: &'a str,
+    outcome: &'static str,
+    tokens: (u64, u64),
+    audio_ms: u64,
+    characters: u64,
+    requests: u32,
+    estimated: bool,
+    price_version: &'a str,
+    cost_usd: Decimal,
 }
 
-pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
-    let mut rows: Vec<Line<'_>> = Vec::new();
-    for (sequence, event) in readable(entries) {
-        let (job_id, agent_id, channel, bill) = match &event.payload {
-            Payload::ReplyCompleted(reply) => (reply.job_id, reply.agent_id, reply.channel, &reply.billed),
-            Payload::TurnFailed(failure) => {
-                (failure.job_id, failure.agent_id, failure.channel, &failure.billed)
+/// What a carrier's entry is called; speech is called what it is.
+const MODEL: &str = "model";
+const CARRIER: &str = "carrier";
+
+/// Whom the entries of a bill are for.
+#[derive(Clone, Copy)]
+struct Bill {
+    session_id: Uuid,
+    job_id: Option<JobId>,
+    agent_id: AgentId,
+    channel: Channel,
+}
+
+impl<'a> Line<'a> {
+    fn of(sequence: i64, event: &'a Event) -> Vec<Self> {
+        let about = event.envelope.aggregate.id;
+        let (bill, billed) = match &event.payload {
+            Payload::ReplyCompleted(reply) => {
+                let (job_id, agent_id) = (Some(reply.job_id), reply.agent_id);
+                (Bill { session_id: about, job_id, agent_id, channel: reply.channel }, &reply.billed)
             }
-            _ => continue,
+            Payload::TurnFailed(failure) => {
+                let (job_id, agent_id) = (Some(failure.job_id), failure.agent_id);
+                (Bill { session_id: about, job_id, agent_id, channel: failure.channel }, &failure.billed)
+            }
+            Payload::CallSummarized(summary) => {
+                let (session_id, agent_id) = (summary.session_id.0, summary.agent_id);
+                (Bill { session_id, job_id: None, agent_id, channel: Channel::Voice }, &summary.billed)
+            }
+            Payload::SpeechMetered(work) => return vec![Self::of_speech(sequence, event, work)],
+            Payload::CallEnded(CallEnded { metered: Some(metered), session_id, agent_id, .. }) => {
+                let (session_id, agent_id) = (session_id.0, *agent_id);
+                let bill = Bill { session_id, job_id: None, agent_id, channel: Channel::Voice };
+                return vec![Self::of_carrier(sequence, event, bill, metered)];
+            }
+            _ => return vec![],
         };
         // An attempt that used nothing and costs nothing is no entry.
-        let owed = bill.iter().filter(|billed| {
+        let owed = billed.iter().filter(|billed| {
             let metered = &billed.metered;
             metered.tokens_in > 0 || metered.tokens_out > 0 || !metered.cost_usd.is_zero()
         });
-        rows.extend(owed.map(|billed| Line { sequence, event, job_id, agent_id, channel, billed }));
+        owed.map(|billed| Self::of_attempt(sequence, event, bill, billed)).collect()
     }
+
+    fn of_attempt(sequence: i64, event: &'a Event, bill: Bill, billed: &'a BilledAttempt) -> Self {
+        let metered = &billed.metered;
+        Self {
+            sequence,
+            event,
+            id: billed.attempt_id.0,
+            kind: MODEL,
+            session_id: bill.session_id,
+            job_id: bill.job_id,
+            agent_id: bill.agent_id,
+            channel: bill.channel,
+            provider: &billed.provider,
+            model: &billed.model,
+            outcome: billed.outcome.as_str(),
+            tokens: (metered.tokens_in, metered.tokens_out),
+            audio_ms: 0,
+            characters: 0,
+            requests: 1,
+            estimated: metered.estimated,
+            price_version: &metered.price_version,
+            cost_usd: metered.cost_usd,
+        }
+    }
+
+    fn of_speech(sequence: i64, event: &'a Event, work: &'a SpeechWorkMetered) -> Self {
+        Self {
+            sequence,
+            event,
+            id: event.envelope.id.0,
+            kind: work.kind.as_str(),
+            session_id: work.session_id.0,
+            job_id: work.job_id,
+            agent_id: work.agent_id,
+            channel: Channel::Voice,
+            provider: &work.provider,
+            model: &work.model,
+            outcome: work.outcome.as_str(),
+            tokens: (0, 0),
+            audio_ms: work.audio_ms,
+            characters: work.characters,
+            requests: 1,
+            estimated: work.metered.estimated,
+            price_version: &work.metered.price_version,
+            cost_usd: work.metered.cost_usd,
+        }
+    }
+
+    /// Its requests are the replies of models in the call, which the carrier's price counts too.
+    fn of_carrier(sequence: i64, event: &'a Event, bill: Bill, metered: &'a CarrierMetered) -> Self {
+        Self {
+            sequence,
+            event,
+            id: event.envelope.id.0,
+            kind: CARRIER,
+            session_id: bill.session_id,
+            job_id: bill.job_id,
+            agent_id: bill.agent_id,
+            channel: bill.channel,
+            provider: &metered.provider,
+            model: "",
+            outcome: SpeechOutcome::Succeeded.as_str(),
+            tokens: (0, 0),
+            audio_ms: metered.duration_ms,
+            characters: 0,
+            requests: metered.requests,
+            estimated: false,
+            price_version: &metered.price_version,
+            cost_usd: metered.cost_usd,
+        }
+    }
+}
+
+pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
+    let rows: Vec<Line<'_>> =
+        readable(entries).flat_map(|(sequence, event)| Line::of(sequence, event)).collect();
     if rows.is_empty() {
         return Ok(());
     }
-    let providers: Vec<Cow<'_, str>> = rows.iter().map(|row| text(&row.billed.provider)).collect();
-    let models: Vec<Cow<'_, str>> = rows.iter().map(|row| text(&row.billed.model)).collect();
-    let versions: Vec<Cow<'_, str>> =
-        rows.iter().map(|row| text(&row.billed.metered.price_version)).collect();
+    let providers: Vec<Cow<'_, str>> = rows.iter().map(|row| text(row.provider)).collect();
+    let models: Vec<Cow<'_, str>> = rows.iter().map(|row| text(row.model)).collect();
+    let versions: Vec<Cow<'_, str>> = rows.iter().map(|row| text(row.price_version)).collect();
     sqlx::query!(
         "insert into usage_entries (tenant_id, attempt_id, session_id, job_id, agent_id, channel, provider, model,
-            outcome, tokens_in, tokens_out, estimated, price_version, cost_usd, occurred_at, sequence)
+            outcome, tokens_in, tokens_out, estimated, price_version, cost_usd, occurred_at, sequence, kind, audio_ms,
+            characters, requests)
          select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[],
             $8::text[], $9::text[], $10::int8[], $11::int8[], $12::bool[], $13::text[], $14::numeric[],
-            $15::timestamptz[], $16::int8[])
+            $15::timestamptz[], $16::int8[], $17::text[], $18::int8[], $19::int8[], $20::int8[])
          on conflict on constraint usage_entries_pkey do nothing",
         column!(rows, |row| row.event.envelope.aggregate.tenant_id.0) as _,
-        column!(rows, |row| row.billed.attempt_id.0) as _,
-        column!(rows, |row| row.event.envelope.aggregate.id) as _,
-        column!(rows, |row| row.job_id.0) as _,
+        column!(rows, |row| row.id) as _,
+        column!(rows, |row| row.session_id) as _,
+        column!(rows, |row| row.job_id.map(|job_id| job_id.0)) as _,
         column!(rows, |row| row.agent_id.0) as _,
         column!(rows, |row| row.channel.as_str()) as _,
         column!(providers, |value| &**value) as _,
         column!(models, |value| &**value) as _,
-        column!(rows, |row| row.billed.outcome.as_str()) as _,
-        column!(rows, |row| big(row.billed.metered.tokens_in)) as _,
-        column!(rows, |row| big(row.billed.metered.tokens_out)) as _,
-        column!(rows, |row| row.billed.metered.estimated) as _,
+        column!(rows, |row| row.outcome) as _,
+        column!(rows, |row| big(row.tokens.0)) as _,
+        column!(rows, |row| big(row.tokens.1)) as _,
+        column!(rows, |row| row.estimated) as _,
         column!(versions, |value| &**value) as _,
-        column!(rows, |row| row.billed.metered.cost_usd) as _,
+        column!(rows, |row| row.cost_usd) as _,
         column!(rows, |row| row.event.envelope.time) as _,
         column!(rows, |row| row.sequence) as _,
+        column!(rows, |row| row.kind) as _,
+        column!(rows, |row| big(row.audio_ms)) as _,
+        column!(rows, |row| big(row.characters)) as _,
+        column!(rows, |row| i64::from(row.requests)) as _,
     )
     .execute(connection)
     .await?;
@@ -134,7 +257,7 @@ pub async fn usage(
     )
     .fetch_one(&mut *tx)
     .await?;
-    // Few combinations of the three exist, so the sums over each one alone are taken here.
+    // Words without a vendor, such as a greeting, are no reply. Few combinations of the three exist, so the sums over each one alone are taken here.
     let rows = sqlx::query!(
         r#"select provider as "provider!", agent_id as "agent_id!", channel as "channel!",
             sum(messages)::int8 as "messages!", sum(tokens_in)::int8 as "tokens_in!",
@@ -144,7 +267,7 @@ pub async fn usage(
             from usage_entries where tenant_id = $1 and occurred_at >= $2 and occurred_at < $3
             union all
             select provider, agent_id, channel, 1, 0, 0, 0
-            from messages where tenant_id = $1 and created_at >= $2 and created_at < $3 and role = 'assistant'
+            from messages where tenant_id = $1 and created_at >= $2 and created_at < $3 and role = 'assistant' and provider is not null
          ) as used group by 1, 2, 3 order by 1, 2, 3"#,
         tenant_id.0,
         from,
@@ -186,7 +309,7 @@ pub async fn top_agents(
          from (
             select agent_id, 0 as messages, tokens_in, tokens_out, cost_usd from usage_entries where tenant_id = $1
             union all
-            select agent_id, 1, 0, 0, 0 from messages where tenant_id = $1 and role = 'assistant'
+            select agent_id, 1, 0, 0, 0 from messages where tenant_id = $1 and role = 'assistant' and provider is not null
          ) as used group by 1 order by 2 desc, 1 limit $2"#,
         tenant_id.0,
         limit

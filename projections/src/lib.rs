@@ -14,6 +14,7 @@ pub mod projection;
 
 pub mod appointments;
 pub mod archive;
+pub mod calls;
 pub mod configuration;
 pub mod jobs;
 pub mod ledger;

@@ -4,7 +4,7 @@ use events::{Entry, Event, Payload};
 use sqlx::PgConnection;
 
 use crate::{
-    appointments, archive, configuration, jobs, ledger, provider_calls, tool_executions, transcripts,
+    appointments, archive, calls, configuration, jobs, ledger, provider_calls, tool_executions, transcripts,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +16,7 @@ pub enum Projection {
     ToolExecutions,
     Ledger,
     Appointments,
+    Calls,
     Archive,
 }
 
@@ -27,7 +28,7 @@ pub(crate) struct Table {
 }
 
 impl Projection {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Configuration,
         Self::Transcripts,
         Self::Jobs,
@@ -35,6 +36,7 @@ impl Projection {
         Self::ToolExecutions,
         Self::Ledger,
         Self::Appointments,
+        Self::Calls,
         Self::Archive,
     ];
 
@@ -47,6 +49,7 @@ impl Projection {
             Self::ToolExecutions => "tool_executions",
             Self::Ledger => "ledger",
             Self::Appointments => "appointments",
+            Self::Calls => "calls",
             Self::Archive => "archive",
         }
     }
@@ -64,6 +67,7 @@ impl Projection {
             Self::ToolExecutions => tool_executions::TABLES,
             Self::Ledger => ledger::TABLES,
             Self::Appointments => appointments::TABLES,
+            Self::Calls => calls::TABLES,
             Self::Archive => archive::TABLES,
         }
     }
@@ -82,6 +86,7 @@ impl Projection {
             Self::ToolExecutions => tool_executions::apply(connection, entries).await,
             Self::Ledger => ledger::apply(connection, entries).await,
             Self::Appointments => appointments::apply(connection, entries).await,
+            Self::Calls => calls::apply(connection, entries).await,
             Self::Archive => archive::apply(connection, entries).await,
         }
     }

@@ -6,25 +6,29 @@ use std::collections::hash_map::Entry::Vacant;
 
 use chrono::{DateTime, Utc};
 use events::prompt::PromptVersion;
-use events::session::{Channel, ReplyCompleted, SessionCreated};
+use events::session::{Channel, Greeted, ReplyCompleted, ReplyInterrupted, SessionCreated};
 use events::{
-    AgentId, CustomerKeyId, Entry, Event, EventId, JobId, MessageId, Payload, PromptId, Sealed, SessionId,
-    TenantId,
+    AgentId, CustomerKeyId, Entry, Event, EventId, JobId, MessageId, Payload, Sealed, SessionId, TenantId,
 };
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::column::{big, column, count, json, readable, small, text};
-use crate::database::{Database, Error, Page, parsed, variant};
+use crate::column::{big, column, count, json, readable, text};
+use crate::database::{Database, Error, Page, variant};
 use crate::projection::Table;
 
 pub(crate) const TABLES: &[Table] = &[
     Table { name: "sessions", key: &["tenant_id", "session_id"] },
     Table { name: "messages", key: &["tenant_id", "session_id", "sequence"] },
+    Table { name: "interruptions", key: &["tenant_id", "session_id", "job_id"] },
 ];
 
 pub(crate) const CHANNELS: [Channel; 2] = [Channel::Chat, Channel::Voice];
+
+mod messages;
+
+pub use messages::messages;
 
 /// A conversation.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,13 +75,16 @@ pub struct MessageRecord {
     /// Orders the messages of a session.
     pub sequence: u64,
     pub role: MessageRole,
-    pub content: Sealed,
+    /// Of an interrupted reply what was heard; `None`: not a word of it.
+    pub content: Option<Sealed>,
     /// The event that `content` is sealed for.
     pub sealed_for: EventId,
+    /// The customer spoke before all of it was heard.
+    pub interrupted: bool,
     pub created_at: DateTime<Utc>,
     pub job_id: JobId,
     pub correlation_id: String,
-    /// `None` for a customer's message.
+    /// `None` for a customer's message, a greeting, and a reply that was never completed.
     pub reply: Option<ReplyDetails>,
 }
 
@@ -105,6 +112,7 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
     let mut born: HashMap<Uuid, usize> = HashMap::new();
     let mut ended: HashMap<Uuid, EndedRow<'_>> = HashMap::new();
     let mut messages: Vec<MessageRow<'_>> = Vec::new();
+    let mut interrupted: Vec<InterruptedRow<'_>> = Vec::new();
     for (sequence, event) in readable(entries) {
         let session_id = event.envelope.aggregate.id;
         let end_reason = match &event.payload {
@@ -133,22 +141,32 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
                 message_id: message.message_id.0,
                 job_id: message.job_id.0,
                 content: &message.content,
-                reply: None,
+                by: By::Customer,
             }),
+            Payload::Greeted(greeting) => messages.push(MessageRow {
+                sequence,
+                event,
+                message_id: greeting.message_id.0,
+                job_id: greeting.job_id.0,
+                content: &greeting.content,
+                by: By::Greeting(greeting),
+            }),
+            Payload::ReplyInterrupted(reply) => interrupted.push(InterruptedRow { sequence, event, reply }),
             Payload::ReplyCompleted(reply) => messages.push(MessageRow {
                 sequence,
                 event,
                 message_id: reply.message_id.0,
                 job_id: reply.job_id.0,
                 content: &reply.content,
-                reply: Some(reply),
+                by: By::Reply(reply),
             }),
             _ => {}
         }
     }
     insert_sessions(connection, &created).await?;
     end_sessions(connection, &ended.into_values().collect::<Vec<_>>()).await?;
-    insert_messages(connection, &messages).await
+    insert_messages(connection, &messages).await?;
+    insert_interruptions(connection, &interrupted).await
 }
 
 struct CreatedRow<'a> {
@@ -170,7 +188,38 @@ struct MessageRow<'a> {
     message_id: Uuid,
     job_id: Uuid,
     content: &'a Sealed,
-    reply: Option<&'a ReplyCompleted>,
+    by: By<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum By<'a> {
+    Customer,
+    Greeting(&'a Greeted),
+    Reply(&'a ReplyCompleted),
+}
+
+impl<'a> MessageRow<'a> {
+    fn role(&self) -> MessageRole {
+        if matches!(self.by, By::Customer) { MessageRole::User } else { MessageRole::Assistant }
+    }
+
+    fn reply(&self) -> Option<&'a ReplyCompleted> {
+        if let By::Reply(reply) = self.by { Some(reply) } else { None }
+    }
+
+    fn agent_and_channel(&self) -> Option<(AgentId, Channel)> {
+        match self.by {
+            By::Customer => None,
+            By::Greeting(greeting) => Some((greeting.agent_id, greeting.channel)),
+            By::Reply(reply) => Some((reply.agent_id, reply.channel)),
+        }
+    }
+}
+
+struct InterruptedRow<'a> {
+    sequence: i64,
+    event: &'a Event,
+    reply: &'a ReplyInterrupted,
 }
 
 async fn insert_sessions(connection: &mut PgConnection, rows: &[CreatedRow<'_>]) -> Result<(), sqlx::Error> {
@@ -234,13 +283,11 @@ async fn insert_messages(connection: &mut PgConnection, rows: &[MessageRow<'_>])
     if rows.is_empty() {
         return Ok(());
     }
-    let role =
-        |row: &MessageRow<'_>| if row.reply.is_some() { MessageRole::Assistant } else { MessageRole::User };
     let contents: Vec<Cow<'_, str>> = rows.iter().map(|row| text(&row.content.ciphertext)).collect();
     let providers: Vec<Option<Cow<'_, str>>> =
-        rows.iter().map(|row| row.reply.map(|reply| text(&reply.provider))).collect();
+        rows.iter().map(|row| row.reply().map(|reply| text(&reply.provider))).collect();
     let models: Vec<Option<Cow<'_, str>>> =
-        rows.iter().map(|row| row.reply.map(|reply| text(&reply.model))).collect();
+        rows.iter().map(|row| row.reply().map(|reply| text(&reply.model))).collect();
     sqlx::query!(
         "insert into messages (tenant_id, session_id, sequence, message_id, role, content_key_id, content_ciphertext,
             content_event_id, created_at, job_id, correlation_id, agent_id, channel, provider, model, tokens_in,
@@ -260,26 +307,59 @@ async fn insert_messages(connection: &mut PgConnection, rows: &[MessageRow<'_>])
         column!(rows, |row| row.event.envelope.aggregate.id) as _,
         column!(rows, |row| row.sequence) as _,
         column!(rows, |row| row.message_id) as _,
-        column!(rows, |row| role(row).as_str()) as _,
+        column!(rows, |row| row.role().as_str()) as _,
         column!(rows, |row| row.content.key_id) as _,
         column!(contents, |value| &**value) as _,
         column!(rows, |row| row.event.envelope.id.0) as _,
         column!(rows, |row| row.event.envelope.time) as _,
         column!(rows, |row| row.job_id) as _,
         column!(rows, |row| row.event.envelope.origin.correlation_id.as_str()) as _,
-        column!(rows, |row| row.reply.map(|reply| reply.agent_id.0)) as _,
-        column!(rows, |row| row.reply.map(|reply| reply.channel.as_str())) as _,
+        column!(rows, |row| row.agent_and_channel().map(|(agent_id, _)| agent_id.0)) as _,
+        column!(rows, |row| row.agent_and_channel().map(|(_, channel)| channel.as_str())) as _,
         column!(providers, |value| value.as_deref()) as _,
         column!(models, |value| value.as_deref()) as _,
-        column!(rows, |row| row.reply.map(|reply| big(reply.tokens_in))) as _,
-        column!(rows, |row| row.reply.map(|reply| big(reply.tokens_out))) as _,
-        column!(rows, |row| row.reply.map(|reply| reply.cost_usd)) as _,
-        column!(rows, |row| row.reply.map(|reply| big(reply.latency_ms))) as _,
-        column!(rows, |row| row.reply.map(|reply| json(&reply.tools_called))) as _,
-        column!(rows, |row| row.reply.map(|reply| i64::from(reply.attempts))) as _,
-        column!(rows, |row| row.reply.and_then(|reply| reply.agent_version).map(i64::from)) as _,
-        column!(rows, |row| row.reply.and_then(|reply| reply.prompt).map(|prompt| prompt.id.0)) as _,
-        column!(rows, |row| row.reply.and_then(|reply| reply.prompt).map(|prompt| i64::from(prompt.version))) as _,
+        column!(rows, |row| row.reply().map(|reply| big(reply.tokens_in))) as _,
+        column!(rows, |row| row.reply().map(|reply| big(reply.tokens_out))) as _,
+        column!(rows, |row| row.reply().map(|reply| reply.cost_usd)) as _,
+        column!(rows, |row| row.reply().map(|reply| big(reply.latency_ms))) as _,
+        column!(rows, |row| row.reply().map(|reply| json(&reply.tools_called))) as _,
+        column!(rows, |row| row.reply().map(|reply| i64::from(reply.attempts))) as _,
+        column!(rows, |row| row.reply().and_then(|reply| reply.agent_version).map(i64::from)) as _,
+        column!(rows, |row| row.reply().and_then(|reply| reply.prompt).map(|prompt| prompt.id.0)) as _,
+        column!(rows, |row| row.reply().and_then(|reply| reply.prompt).map(|prompt| i64::from(prompt.version))) as _,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn insert_interruptions(
+    connection: &mut PgConnection,
+    rows: &[InterruptedRow<'_>],
+) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let heard: Vec<Option<Cow<'_, str>>> =
+        rows.iter().map(|row| row.reply.heard.as_ref().map(|heard| text(&heard.ciphertext))).collect();
+    // The first interruption of a reply counts.
+    sqlx::query!(
+        "insert into interruptions (tenant_id, session_id, job_id, message_id, heard_key_id, heard_ciphertext, event_id,
+            heard_ms, created_at, correlation_id, sequence)
+         select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::uuid[],
+            $8::int8[], $9::timestamptz[], $10::text[], $11::int8[])
+         on conflict on constraint interruptions_pkey do nothing",
+        column!(rows, |row| row.event.envelope.aggregate.tenant_id.0) as _,
+        column!(rows, |row| row.event.envelope.aggregate.id) as _,
+        column!(rows, |row| row.reply.job_id.0) as _,
+        column!(rows, |row| row.reply.message_id.0) as _,
+        column!(rows, |row| row.reply.heard.as_ref().map(|heard| heard.key_id)) as _,
+        column!(heard, |value| value.as_deref()) as _,
+        column!(rows, |row| row.event.envelope.id.0) as _,
+        column!(rows, |row| big(row.reply.heard_ms)) as _,
+        column!(rows, |row| row.event.envelope.time) as _,
+        column!(rows, |row| row.event.envelope.origin.correlation_id.as_str()) as _,
+        column!(rows, |row| row.sequence) as _,
     )
     .execute(connection)
     .await?;
@@ -328,69 +408,6 @@ pub async fn sessions(
     .await?;
     tx.commit().await?;
     rows.into_iter().map(SessionRow::record).collect()
-}
-
-/// A session's messages in their order.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn messages(
-    database: &Database,
-    tenant_id: TenantId,
-    session_id: SessionId,
-) -> Result<Vec<MessageRecord>, Error> {
-    let mut tx = database.tenant(tenant_id).await?;
-    let rows = sqlx::query!(
-        r#"select session_id, sequence, message_id, role, content_key_id, content_ciphertext, content_event_id,
-            created_at, job_id, correlation_id, provider, model, tokens_in, tokens_out, cost_usd, latency_ms,
-            tools_called::text as tools_called, attempts, agent_version, prompt_id, prompt_version
-         from messages where tenant_id = $1 and session_id = $2 order by sequence"#,
-        tenant_id.0,
-        session_id.0
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    rows.into_iter()
-        .map(|row| {
-            let role = variant(
-                "role",
-                &row.role,
-                &[MessageRole::User, MessageRole::Assistant],
-                MessageRole::as_str,
-            )?;
-            let reply = match role {
-                MessageRole::User => None,
-                MessageRole::Assistant => Some(ReplyDetails {
-                    provider: row.provider.unwrap_or_default(),
-                    model: row.model.unwrap_or_default(),
-                    tokens_in: row.tokens_in.map(count).unwrap_or_default(),
-                    tokens_out: row.tokens_out.map(count).unwrap_or_default(),
-                    cost_usd: row.cost_usd.unwrap_or_default(),
-                    latency_ms: row.latency_ms.map(count).unwrap_or_default(),
-                    tools_called: parsed("tools_called", row.tools_called.as_deref().unwrap_or("[]"))?,
-                    attempts: row.attempts.map(count).unwrap_or_default(),
-                    agent_version: row.agent_version.map(small),
-                    prompt: row
-                        .prompt_id
-                        .zip(row.prompt_version)
-                        .map(|(id, version)| PromptVersion { id: PromptId(id), version: small(version) }),
-                }),
-            };
-            Ok(MessageRecord {
-                id: MessageId(row.message_id),
-                session_id: SessionId(row.session_id),
-                sequence: count(row.sequence),
-                role,
-                content: Sealed { key_id: row.content_key_id, ciphertext: row.content_ciphertext },
-                sealed_for: EventId(row.content_event_id),
-                created_at: row.created_at,
-                job_id: JobId(row.job_id),
-                correlation_id: row.correlation_id,
-                reply,
-            })
-        })
-        .collect()
 }
 
 struct SessionRow {

@@ -1,9 +1,11 @@
 //! What becomes of entries in the tables.
 
+use events::call::CallDeleted;
 use events::{Position, SessionId};
 use projections::{Page, archive, jobs, provider_calls};
 
 use crate::project;
+use crate::support::call_story::Phone;
 use crate::support::memory_log::MemoryLog;
 use crate::support::postgres::TestDatabase;
 use crate::support::story::Story;
@@ -22,6 +24,11 @@ pub fn tell(story: &mut Story, log: &MemoryLog) -> Position {
             events.push(story.end(session_id));
         }
     }
+    events.extend(story.call(Phone::new()));
+    let deleted = Phone::new();
+    events.extend(story.call(deleted));
+    events.push(story.of_call(deleted, CallDeleted {}));
+    events.push(story.call_started(Phone::new()));
     log.append_all(0, &events)
 }
 
@@ -50,7 +57,7 @@ async fn the_cut_of_batches_does_not_show_in_the_rows() {
     project(&test.database, &whole, last).await;
     let at_once = test.dump().await;
 
-    sqlx::query("truncate checkpoints, tenants, api_keys, agents, prompts, prompt_versions, default_prompts, invoices, custom_functions, mcp_servers, sessions, messages, jobs, provider_calls, tool_executions, usage_entries, appointments, archive")
+    sqlx::query("truncate checkpoints, tenants, api_keys, agents, prompts, prompt_versions, default_prompts, invoices, custom_functions, mcp_servers, sessions, messages, jobs, provider_calls, tool_executions, usage_entries, appointments, calls, call_turns, interruptions, archive")
         .execute(&test.admin)
         .await
         .unwrap();

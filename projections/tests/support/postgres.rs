@@ -17,7 +17,7 @@ const LOGIN: &str = "vocalbridge";
 const NOBODY: u32 = 65534;
 
 /// What projections write.
-pub const READ_SIDE: [&str; 17] = [
+pub const READ_SIDE: [&str; 20] = [
     "tenants",
     "api_keys",
     "agents",
@@ -34,6 +34,9 @@ pub const READ_SIDE: [&str; 17] = [
     "tool_executions",
     "usage_entries",
     "appointments",
+    "calls",
+    "call_turns",
+    "interruptions",
     "archive",
 ];
 
