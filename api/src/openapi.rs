@@ -67,6 +67,10 @@ pub(crate) mod problems {
         OfAnId: NotFound;
         /// Of deleting what others may need.
         OfNeeded: NotFound Conflict PromptInUse;
+        /// Of a call that must be under way.
+        OfACall: NotFound Conflict CallEnded;
+        /// Of a call that must be over.
+        OfADeletedCall: NotFound Conflict CallActive;
         /// Of something with a name that nothing else has, and of which there is a limited number.
         OfAName: NameTaken LimitReached Conflict;
         /// Of a tool that is waited for.
@@ -254,6 +258,13 @@ mod tests {
             "get /api/jobs/{id}",
             "get /api/provider-calls",
             "get /api/tool-executions",
+            "get /api/calls",
+            "get /api/calls/active",
+            "get /api/calls/{id}",
+            "delete /api/calls/{id}",
+            "post /api/calls/{id}/hangup",
+            "get /api/calls/{id}/transcript",
+            "get /api/analytics/latency",
             "get /api/analytics/usage",
             "get /api/analytics/top-agents",
         ]

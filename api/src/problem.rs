@@ -52,6 +52,8 @@ codes! {
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT, "The body did not arrive in time";
     Conflict = "conflict", CONFLICT, "It was changed by somebody else at the same time";
     SessionEnded = "session_ended", CONFLICT, "The session is over";
+    CallEnded = "call_ended", CONFLICT, "The call is over";
+    CallActive = "call_active", CONFLICT, "The call is under way";
     NameTaken = "name_taken", CONFLICT, "The name is another's already";
     LimitReached = "limit_reached", CONFLICT, "There cannot be any more";
     AgentUnavailable = "agent_unavailable", CONFLICT, "The agent is deleted or switched off";

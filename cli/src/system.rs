@@ -36,6 +36,7 @@ pub enum Role {
     Turns,
     Tools,
     Voice,
+    Summaries,
     Projections,
 }
 
@@ -44,8 +45,13 @@ pub enum Role {
 pub struct Roles(pub BTreeSet<Role>);
 
 impl Roles {
+    /// All but `api` and `projections`.
+    const WORKERS: [Role; 4] = [Role::Turns, Role::Tools, Role::Voice, Role::Summaries];
+
     pub fn all() -> Self {
-        Self([Role::Api, Role::Turns, Role::Tools, Role::Voice, Role::Projections].into())
+        let mut roles = BTreeSet::from(Self::WORKERS);
+        roles.extend([Role::Api, Role::Projections]);
+        Self(roles)
     }
 
     fn have(&self, role: Role) -> bool {
@@ -53,7 +59,7 @@ impl Roles {
     }
 
     fn have_workers(&self) -> bool {
-        self.have(Role::Turns) || self.have(Role::Tools) || self.have(Role::Voice)
+        Self::WORKERS.iter().any(|role| self.have(*role))
     }
 }
 
@@ -67,11 +73,12 @@ impl FromStr for Roles {
                 "turns" => roles.extend([Role::Turns]),
                 "tools" => roles.extend([Role::Tools]),
                 "voice" => roles.extend([Role::Voice]),
-                "workers" => roles.extend([Role::Turns, Role::Tools, Role::Voice]),
+                "summaries" => roles.extend([Role::Summaries]),
+                "workers" => roles.extend(Self::WORKERS),
                 "projections" => roles.extend([Role::Projections]),
                 _ => {
                     return Err(format!(
-                        "no role {name:?}; there are api, turns, tools, voice, projections, and workers"
+                        "no role {name:?}; there are api, turns, tools, voice, summaries, projections, and workers"
                     ));
                 }
             }
@@ -159,7 +166,10 @@ impl System {
                 work.spawn(workers::tools::run(workers.clone(), shutdown.clone()));
             }
             if roles.have(Role::Voice) {
-                work.spawn(workers::voice::run(workers, workers::CALL_LIMITS, shutdown.clone()));
+                work.spawn(workers::voice::run(workers.clone(), workers::CALL_LIMITS, shutdown.clone()));
+            }
+            if roles.have(Role::Summaries) {
+                work.spawn(workers::summaries::run(workers, shutdown.clone()));
             }
         }
         if roles.have(Role::Api) {

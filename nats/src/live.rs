@@ -3,7 +3,7 @@
 
 use async_nats::{Client, HeaderMap, Subscriber};
 use bytes::Bytes;
-use events::{Event, JobId, Position, Recorded};
+use events::{CallId, Event, JobId, Position, Recorded};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,11 @@ pub struct LiveSubscription {
 
 /// The jobs that are cancelled, from the moment of subscribing.
 pub struct Cancellations {
+    subscriber: Subscriber,
+}
+
+/// Requests to hang up one call, from the moment of subscribing.
+pub struct Hangups {
     subscriber: Subscriber,
 }
 
@@ -96,6 +101,23 @@ impl Live {
         Ok(Cancellations { subscriber })
     }
 
+    /// Asks whoever talks in a call to hang up now. Lost where nobody does; `call.hangup_requested` stands in the log.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn hang_up(&self, call_id: CallId) -> Result<(), LiveError> {
+        self.publish(subjects::live_call(call_id), HeaderMap::new(), Bytes::new()).await
+    }
+
+    /// Hears when a call is to be hung up.
+    ///
+    /// # Errors
+    /// When the connection is closed.
+    pub async fn hangups(&self, call_id: CallId) -> Result<Hangups, LiveError> {
+        let subscriber = self.listen(subjects::live_call(call_id)).await?;
+        Ok(Hangups { subscriber })
+    }
+
     async fn listen(&self, subject: String) -> Result<Subscriber, LiveError> {
         let subscribed = self.client.subscribe(subject.clone()).await;
         subscribed.map_err(|error| LiveError { subject, source: error.into() })
@@ -150,6 +172,13 @@ impl Cancellations {
                 return Some(job_id);
             }
         }
+    }
+}
+
+impl Hangups {
+    /// The next request; `None` when the connection was closed for good. Cancel-safe.
+    pub async fn next(&mut self) -> Option<()> {
+        self.subscriber.next().await.map(|_| ())
     }
 }
 

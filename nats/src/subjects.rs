@@ -73,6 +73,11 @@ pub fn recording(tenant_id: TenantId, call_id: CallId) -> String {
     format!("rec.{}.{call_id}", tenant_id.token())
 }
 
+/// What happens to a call while it lasts, for whoever talks in it.
+pub fn live_call(call_id: CallId) -> String {
+    format!("call.{call_id}")
+}
+
 /// Where whoever answers a job is asked to stop.
 pub fn cancel(job_id: JobId) -> String {
     format!("cancel.{job_id}")

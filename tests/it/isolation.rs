@@ -2,6 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tests::calls::ToldCall;
 use tests::client::Answer;
 use tests::openapi::{Route, routes};
 use tests::{Client, World};
@@ -15,6 +16,7 @@ struct Used {
     key: String,
     session: String,
     job: String,
+    call: String,
     correlation: String,
     /// What must not be found in anybody else's answers.
     marks: Vec<String>,
@@ -55,6 +57,7 @@ async fn used(world: &World, client: &Client) -> Used {
     let reply = client.say(&session, QUESTION).await;
     assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
     let (job, correlation) = (reply.text("job_id").to_owned(), reply.text("correlation_id").to_owned());
+    let call = called(world).await;
     let mut marks = vec!["Secret".to_owned(), "secret".to_owned(), "INV-TC".to_owned(), "15,000".to_owned()];
     marks.extend((0..3).map(|agent| world.agent(0, agent)));
     marks.extend([
@@ -65,7 +68,14 @@ async fn used(world: &World, client: &Client) -> Used {
         mcp_server.text("id").to_owned(),
         tool.text("id").to_owned(),
     ]);
-    marks.extend([agent.clone(), prompt.clone(), session.clone(), job.clone(), correlation.clone()]);
+    marks.extend([
+        agent.clone(),
+        prompt.clone(),
+        session.clone(),
+        job.clone(),
+        call.clone(),
+        correlation.clone(),
+    ]);
     Used {
         agent,
         prompt,
@@ -74,9 +84,20 @@ async fn used(world: &World, client: &Client) -> Used {
         key: key.text("id").to_owned(),
         session,
         job,
+        call,
         correlation,
         marks,
     }
+}
+
+/// A call that is over, with something said.
+async fn called(world: &World) -> String {
+    let system = world.connect().await;
+    let tenant = world.tenant(0);
+    let call = ToldCall::start(&system, tenant.id, tenant.agents[0].id).await;
+    call.greet("A secret greeting").await;
+    call.hang_up(1_000, None).await;
+    call.call_id.to_string()
 }
 
 impl Used {
@@ -91,6 +112,7 @@ impl Used {
             ("/api/keys/", &self.key),
             ("/api/sessions/", &self.session),
             ("/api/jobs/", &self.job),
+            ("/api/calls/", &self.call),
         ];
         let found = kinds.iter().find(|(prefix, _)| route.path.starts_with(prefix));
         found.unwrap_or_else(|| panic!("a new kind of id: give this test one: {route}")).1
@@ -184,6 +206,7 @@ async fn no_list_and_no_report_shows_anything_of_another_tenant() {
         ("mcp-servers", &used.mcp_server),
         ("sessions", &used.session),
         ("jobs", &used.job),
+        ("calls", &used.call),
         ("keys", &used.key),
     ] {
         paths.push(format!("/api/{list}?after={id}"));

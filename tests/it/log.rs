@@ -11,7 +11,7 @@ use events::{
     TenantId,
 };
 use nats::consume::{self, Limits};
-use nats::topology::TURNS;
+use nats::topology::{TOOLS, TURNS};
 use nats::{AppendError, Delivery, Expect, Failure, Handler};
 use tests::{World, eventually, truth};
 use tokio::sync::mpsc;
@@ -216,4 +216,57 @@ async fn work_that_a_stopping_worker_did_not_begin_goes_to_the_next_one() {
     let mut second = Loop::start(&system, |_| Ok(()));
     assert_eq!(second.next().await.0, event.envelope.id);
     second.stop().await;
+}
+
+/// Works until it is told to stop, as whoever talks on a call does.
+struct Talks {
+    came: mpsc::Sender<u64>,
+    stop: CancellationToken,
+}
+
+impl Handler for Talks {
+    async fn handle(&self, delivery: &Delivery) -> Result<(), Failure> {
+        let _ = self.came.send(delivery.generation).await;
+        self.stop.cancelled().await;
+        Err(Failure::HandOver)
+    }
+
+    async fn give_up(&self, _: &Delivery, _: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn work_that_is_handed_over_goes_on_elsewhere_at_once() {
+    let world = World::services().await;
+    let system = world.connect().await;
+    let tracker = TaskTracker::new();
+    let start = |system: &System| {
+        let (sender, came) = mpsc::channel(10);
+        let stop = CancellationToken::new();
+        let handler = Arc::new(Talks { came: sender, stop: stop.clone() });
+        let (log, clock) = (system.nats.log.clone(), system.clock.clone());
+        tracker.spawn(consume::run(log, clock, TOOLS, LIMITS, handler, stop.clone()));
+        (came, stop)
+    };
+    let (mut first, stop_first) = start(&system);
+    let wanted = events::samples::payloads()
+        .into_iter()
+        .find(|payload| matches!(payload, Payload::ToolRequested(_)))
+        .unwrap();
+    let session = Aggregate::session(TenantId::new(), SessionId::new());
+    let event = Event::new(EventId::new(), system.clock.now(), "test", session, &cause(), wanted);
+    system.nats.log.append(&event, Expect::Anything).await.unwrap();
+    let generation = tokio::time::timeout(LIMIT, first.recv()).await.unwrap().unwrap();
+
+    let (mut second, stop_second) = start(&system);
+    let asked = tokio::time::Instant::now();
+    stop_first.cancel();
+    let taken_over = tokio::time::timeout(LIMIT, second.recv()).await.unwrap().unwrap();
+    assert!(taken_over > generation, "whoever goes on knows that it takes over");
+    // The last heartbeat was at most a third of this before.
+    assert!(asked.elapsed() < TOOLS.ack_wait / 2, "nobody waited for silence: {:?}", asked.elapsed());
+    stop_second.cancel();
+    tracker.close();
+    tracker.wait().await;
 }

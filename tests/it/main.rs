@@ -3,6 +3,7 @@
 
 mod appointments;
 mod bad_input;
+mod calls;
 mod cancelling;
 mod compose;
 mod custom_functions;

@@ -18,7 +18,7 @@ pub struct ToldCall<'a> {
 }
 
 /// Roles that leave calls to the test.
-pub const NOBODY_TALKS: &str = "api,turns,tools,projections";
+pub const NOBODY_TALKS: &str = "api,turns,tools,summaries,projections";
 
 impl<'a> ToldCall<'a> {
     /// Opens the session and starts a call of Twilio's.

@@ -4,13 +4,15 @@
 //! delivery is acknowledged. This crate must never answer a client or write a table: it reads the log and the
 //! projections' queries, calls vendors, and appends.
 //!
-//! Start with [`turns`] (the brain: one message to one reply), then [`tools`] (the hands) and [`voice`] (ears and mouth).
+//! Start with [`turns`] (the brain: one message to one reply), then [`tools`] (the hands), [`voice`] (ears and mouth) and
+//! [`summaries`] (of calls that are over).
 
 mod agents;
 mod mcp_servers;
 mod prompts;
 mod secret_headers;
 mod sessions;
+pub mod summaries;
 pub mod tools;
 pub mod turns;
 pub mod voice;

@@ -7,6 +7,7 @@ use axum::extract::State;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use events::AgentId;
 use projections::Projection;
+use projections::calls::{self, StageLatency};
 use projections::configuration;
 use projections::ledger::{self, Amounts};
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,10 @@ const DEFAULT_SPAN: Days = Days::new(30);
 const DEFAULT_TOP: i64 = 10;
 
 pub(crate) fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_usage)).routes(routes!(get_top_agents))
+    OpenApiRouter::new()
+        .routes(routes!(get_usage))
+        .routes(routes!(get_top_agents))
+        .routes(routes!(get_latencies))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -204,6 +208,59 @@ async fn get_top_agents(
     );
     let agents = ledger::top_agents(&app.database, caller.tenant_id, page.limit).await?;
     named(&app, caller.tenant_id, agents).await.map(Json)
+}
+
+/// How long a stage took with a provider, in milliseconds.
+#[derive(Debug, Serialize, ToSchema)]
+struct Latency {
+    /// Of a turn in a call: `endpointing`, `stt`, `first_token`, `first_sentence`, `first_audio`, and `caller_gap`, which
+    /// is all the caller hears of them. Of a request to a model that succeeded, in chats and calls: `vendor_first_token`,
+    /// `vendor_total`.
+    #[schema(example = "first_token")]
+    stage: String,
+    /// `null`: nobody's but our own.
+    provider: Option<String>,
+    /// How often it was measured.
+    count: u64,
+    p50_ms: u64,
+    p90_ms: u64,
+    p99_ms: u64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Latencies {
+    start_date: DateTime<Utc>,
+    end_date: DateTime<Utc>,
+    stages: Vec<Latency>,
+}
+
+impl From<StageLatency> for Latency {
+    fn from(latency: StageLatency) -> Self {
+        let StageLatency { stage, provider, count, p50_ms, p90_ms, p99_ms } = latency;
+        Self { stage, provider, count, p50_ms, p90_ms, p99_ms }
+    }
+}
+
+/// Report latencies
+///
+/// By stage and provider: half, nine of ten, 99 of a hundred took no longer. Role: viewer.
+#[utoipa::path(
+    get, path = "/api/analytics/latency", tag = "Analytics", operation_id = "get_latencies", params(UsageQuery),
+    responses((status = 200, description = "The latencies", body = Latencies), problems::Reading)
+)]
+async fn get_latencies(
+    State(app): State<App>,
+    Viewer(caller): Viewer,
+    QueryOf(query): QueryOf<UsageQuery>,
+) -> Result<Json<Latencies>, Problem> {
+    let (from, to) = span(&query, app.clock.now())?;
+    tokio::join!(
+        freshness::of_everything(&app, Projection::Calls),
+        freshness::of_everything(&app, Projection::ProviderCalls)
+    );
+    let found = calls::latencies(&app.database, caller.tenant_id, from, to).await?;
+    let stages = found.into_iter().map(Latency::from).collect();
+    Ok(Json(Latencies { start_date: from, end_date: to, stages }))
 }
 
 async fn named(

@@ -12,6 +12,7 @@ mod system_prompts;
 mod tenants;
 mod tools;
 
+mod calls;
 mod messages;
 mod session_events;
 mod sessions;
@@ -54,6 +55,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(sessions::router())
         .merge(messages::router())
         .merge(session_events::router())
+        .merge(calls::router())
         .merge(jobs::router())
         .merge(session_facts::router())
         .merge(analytics::router())

@@ -98,7 +98,7 @@ struct SessionWithTranscript {
     messages: Vec<Message>,
 }
 
-/// One message. What only a reply has is `null` on the customer's.
+/// One message. What only a reply has is `null` on the customer's, on a greeting, and where a call's reply was cut off.
 #[derive(Debug, Serialize, ToSchema)]
 struct Message {
     #[schema(value_type = Uuid)]
@@ -106,8 +106,10 @@ struct Message {
     /// `user` or `assistant`.
     #[schema(example = "assistant")]
     role: &'static str,
-    /// `null` once the customer's data was erased.
+    /// Of an interrupted reply what was heard; `null` once the customer's data was erased.
     content: Option<String>,
+    /// The customer spoke before all of it was heard.
+    interrupted: bool,
     /// The customer's data was erased.
     erased: bool,
     created_at: DateTime<Utc>,
@@ -361,12 +363,16 @@ async fn opened(app: &App, record: SessionRecord) -> Result<Session, Problem> {
 }
 
 async fn opened_message(app: &App, tenant_id: TenantId, record: MessageRecord) -> Result<Message, Problem> {
-    let content = app.keyring.open(tenant_id, record.sealed_for, &record.content).await?;
+    let content = match &record.content {
+        Some(words) => app.keyring.open(tenant_id, record.sealed_for, words).await?,
+        None => Some(String::new()),
+    };
     let erased = content.is_none();
     let message = Message {
         id: record.id,
         role: record.role.as_str(),
         content,
+        interrupted: record.interrupted,
         erased,
         created_at: record.created_at,
         job_id: record.job_id,

@@ -22,7 +22,7 @@ const CANCELLED: &str = "the job was cancelled";
 
 /// Takes the turn to its terminal event and gives the session back as it then stands.
 pub(super) async fn answer(workers: &Workers, mut claimed: Claimed) -> Result<Session, Failure> {
-    let mut attempts = Attempts::resume(workers, &claimed).await?;
+    let mut attempts = Attempts::resume(workers, claimed.work()).await?;
     if claimed.session.ended {
         let detail = "the session was ended before this message's turn came";
         return ending::fail(workers, claimed, attempts, FailureCode::SessionEnded, detail).await;
@@ -138,7 +138,7 @@ fn missing(workers: &Workers, providers: &[String]) -> String {
 }
 
 /// Whom to ask, in order: the agent's vendor and model, then its fallbacks with their own models.
-fn chain(workers: &Workers, agent: &AgentRecord) -> Vec<Target> {
+pub(crate) fn chain(workers: &Workers, agent: &AgentRecord) -> Vec<Target> {
     let settings = &agent.settings;
     let default_model =
         |provider: &str| workers.config.default_models.get(provider).cloned().unwrap_or_default();

@@ -5,21 +5,30 @@ use events::{AgentId, Aggregate, Event, EventId, Payload};
 use nats::{Expect, Failure, PendingAppend};
 use vendors::llm::{AttemptObserver, AttemptReport};
 
-use super::{Claimed, SOURCE};
+use super::SOURCE;
 use crate::{Workers, away};
 
 /// Most requests that a turn has under way: one, and a second beside it where the agent hedges.
 const REQUESTS_AT_ONCE: u32 = 2;
 
+/// What vendors are asked for, and where that is recorded.
+pub(crate) struct Work {
+    /// Beside the session.
+    pub facts: Aggregate,
+    pub turn_id: events::TurnId,
+    pub job_id: events::JobId,
+    pub agent_id: AgentId,
+    pub cause: events::Cause,
+    /// Workers that had it before this one.
+    pub earlier: u32,
+    /// Their facts stand after this sequence.
+    pub after: u64,
+}
+
 /// The attempts of one turn, those of workers before this one included.
-pub(super) struct Attempts<'a> {
+pub(crate) struct Attempts<'a> {
     workers: &'a Workers,
-    facts: Aggregate,
-    /// What a new fact is made from.
-    turn_id: events::TurnId,
-    job_id: events::JobId,
-    agent_id: AgentId,
-    cause: events::Cause,
+    work: Work,
     pub billed: Vec<BilledAttempt>,
     /// Requests that dead workers may have had under way, in no fact.
     unrecorded: u32,
@@ -27,30 +36,20 @@ pub(super) struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    /// None yet; or, when the turn was taken over, those that a dead worker recorded.
-    pub(super) async fn resume(workers: &'a Workers, claimed: &Claimed) -> Result<Self, Failure> {
-        let facts = Aggregate::session_facts(claimed.aggregate.tenant_id, claimed.session_id());
+    /// None yet; or, when the work was taken over, those that a dead worker recorded.
+    pub(crate) async fn resume(workers: &'a Workers, work: Work) -> Result<Self, Failure> {
         let mut billed = Vec::new();
-        if claimed.attempt > 1 {
-            let recorded = workers.nats.log.read(&facts, claimed.message.sequence).await.map_err(away)?;
+        if work.earlier > 0 {
+            let recorded = workers.nats.log.read(&work.facts, work.after).await.map_err(away)?;
             billed.extend(recorded.into_iter().filter_map(|fact| match fact.event.payload {
-                Payload::VendorAttempted(attempt) if attempt.turn_id == claimed.turn_id => {
+                Payload::VendorAttempted(attempt) if attempt.turn_id == work.turn_id => {
                     Some(line(fact.event.envelope.id, &attempt))
                 }
                 _ => None,
             }));
         }
-        Ok(Self {
-            workers,
-            facts,
-            turn_id: claimed.turn_id,
-            job_id: claimed.message.job_id,
-            agent_id: claimed.session.opened.as_ref().map_or_else(AgentId::new, |opened| opened.agent_id),
-            cause: claimed.cause.clone(),
-            billed,
-            unrecorded: REQUESTS_AT_ONCE * (claimed.attempt - 1),
-            pending: Vec::new(),
-        })
+        let unrecorded = REQUESTS_AT_ONCE * work.earlier;
+        Ok(Self { workers, work, billed, unrecorded, pending: Vec::new() })
     }
 
     pub(super) fn count(&self) -> u32 {
@@ -58,12 +57,12 @@ impl<'a> Attempts<'a> {
     }
 
     /// The number of the next request: above that of any whose words a listener may have heard.
-    pub(super) fn next_number(&self) -> u32 {
+    pub(crate) fn next_number(&self) -> u32 {
         self.count() + self.unrecorded + 1
     }
 
     /// Waits until every fact stands in the log.
-    pub(super) async fn settle(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn settle(&mut self) -> Result<(), Failure> {
         for pending in self.pending.drain(..) {
             pending.acknowledged().await.map_err(away)?;
         }
@@ -91,9 +90,9 @@ impl AttemptObserver for Attempts<'_> {
             usage.estimated,
         );
         let attempt = VendorAttempted {
-            turn_id: self.turn_id,
-            job_id: self.job_id,
-            agent_id: self.agent_id,
+            turn_id: self.work.turn_id,
+            job_id: self.work.job_id,
+            agent_id: self.work.agent_id,
             provider: report.provider,
             model: report.model,
             endpoint: report.endpoint,
@@ -109,7 +108,8 @@ impl AttemptObserver for Attempts<'_> {
         };
         let id = EventId(report.attempt_id);
         self.billed.push(line(id, &attempt));
-        let event = Event::new(id, self.workers.clock.now(), SOURCE, self.facts, &self.cause, attempt);
+        let event =
+            Event::new(id, self.workers.clock.now(), SOURCE, self.work.facts, &self.work.cause, attempt);
         self.pending.push(self.workers.nats.log.send(&event, Expect::Anything).await);
     }
 }

@@ -38,12 +38,7 @@ pub(super) enum Fitted {
 
 impl<'a> Context<'a> {
     pub(super) fn new(workers: &'a Workers, agent: &'a AgentRecord, chain: &'a [Target]) -> Self {
-        let windows = chain
-            .iter()
-            .filter(|target| workers.vendors.has(&target.provider))
-            .map(|target| workers.config.windows.of(&target.provider, &target.model));
-        // With nobody to ask, that is why the turn fails.
-        let window = windows.min_by_key(|window| window.0).unwrap_or(Window(u64::MAX));
+        let window = smallest_window(workers, chain);
         Self { workers, agent, chain, window, summaries_left: MAX_SUMMARIES }
     }
 
@@ -89,6 +84,15 @@ impl<'a> Context<'a> {
         );
         Fitted::TooLarge { detail }
     }
+}
+
+/// What any of the chain's models can take in. With nobody to ask, that is why the work fails, and not this.
+pub(crate) fn smallest_window(workers: &Workers, chain: &[Target]) -> Window {
+    let windows = chain
+        .iter()
+        .filter(|target| workers.vendors.has(&target.provider))
+        .map(|target| workers.config.windows.of(&target.provider, &target.model));
+    windows.min_by_key(|window| window.0).unwrap_or(Window(u64::MAX))
 }
 
 /// A request's parts and their sizes.

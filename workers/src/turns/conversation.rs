@@ -15,7 +15,7 @@ use super::Claimed;
 use crate::{Workers, away, tools};
 
 /// Stands where a customer's words were before their key was dropped.
-const ERASED: &str = "[erased]";
+pub(crate) const ERASED: &str = "[erased]";
 /// Stands before a summary. It is told as the customer's words are, and not with the system prompt: it holds what
 /// customers said, and must not weigh more than that.
 pub(super) const SUMMARY_HEAD: &str = "Earlier in this conversation:\n";
@@ -110,7 +110,7 @@ async fn tool_rounds(
     Ok(())
 }
 
-pub(super) async fn open(workers: &Workers, tenant_id: TenantId, words: &Words) -> Result<String, Failure> {
+pub(crate) async fn open(workers: &Workers, tenant_id: TenantId, words: &Words) -> Result<String, Failure> {
     let opened = workers.keyring.open(tenant_id, words.event_id, &words.sealed).await.map_err(away)?;
     Ok(opened.unwrap_or_else(|| ERASED.to_owned()))
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use domain::{Claim, Held, Pending, Session, Turn};
 use events::session::TurnStarted;
-use events::{Aggregate, Cause, Event, EventId, Payload, Recorded, SessionId, TenantId, TurnId};
+use events::{AgentId, Aggregate, Cause, Event, EventId, Payload, Recorded, SessionId, TenantId, TurnId};
 use nats::consume::{self, Delivery};
 use nats::topology::TURNS;
 use nats::{AppendError, Expect, Failure, Handler};
@@ -29,6 +29,13 @@ use crate::prompts::LoadedPrompt;
 use crate::{Workers, away};
 
 use cancelling::{Cancellable, Running};
+
+// The summaries of calls ask vendors as turns do.
+pub(crate) use answer::chain;
+pub(crate) use attempts::{Attempts, Work};
+pub(crate) use context::smallest_window;
+pub(crate) use conversation::{ERASED, open};
+pub(crate) use summary::told as told_for_a_summary;
 
 const SOURCE: &str = "vocalbridge/turns";
 
@@ -74,6 +81,19 @@ struct Voice {
 impl Claimed {
     fn session_id(&self) -> SessionId {
         SessionId(self.aggregate.id)
+    }
+
+    /// What the vendors are asked for in this turn.
+    fn work(&self) -> Work {
+        Work {
+            facts: Aggregate::session_facts(self.aggregate.tenant_id, self.session_id()),
+            turn_id: self.turn_id,
+            job_id: self.message.job_id,
+            agent_id: self.session.opened.as_ref().map_or_else(AgentId::new, |opened| opened.agent_id),
+            cause: self.cause.clone(),
+            earlier: self.attempt - 1,
+            after: self.message.sequence,
+        }
     }
 
     /// A new event of this turn.

@@ -100,21 +100,8 @@ fn nothing(claimed: &Claimed, detail: &str) -> Made {
 fn request(material: &Material<'_>) -> ChatRequest {
     let Material { window, before, lines, .. } = material;
     let system = instruction(*window);
-    let mut content = String::new();
-    for message in *before {
-        let told = text(message);
-        let earlier = told.strip_prefix(SUMMARY_HEAD).unwrap_or(told);
-        content.push_str(&format!("<summary>\n{earlier}\n</summary>\n"));
-    }
-    content.push_str("<transcript>\n");
-    for line in *lines {
-        let speaker = if matches!(line, ChatMessage::User { .. }) { "Customer" } else { "Assistant" };
-        content.push_str(&format!("{speaker}: {}\n", text(line)));
-    }
-    // A single turn can be longer than the window; its end is not worth failing for.
     let room = window.room().saturating_sub(tokens(&system));
-    let end = "</transcript>";
-    let content = format!("{}\n{end}", cut(content.trim_end(), room.saturating_sub(tokens(end) + 1)));
+    let content = told(before, lines, room);
     ChatRequest {
         model: String::new(),
         system,
@@ -123,6 +110,24 @@ fn request(material: &Material<'_>) -> ChatRequest {
         // A model may think first; what it writes beyond the summary's share is cut.
         max_output_tokens: u32::try_from(window.answer()).ok(),
     }
+}
+
+/// The earlier summary and the lines, so marked that they stand apart from what is asked; at most `room` tokens.
+pub(crate) fn told(before: &[ChatMessage], lines: &[ChatMessage], room: u64) -> String {
+    let mut content = String::new();
+    for message in before {
+        let told = text(message);
+        let earlier = told.strip_prefix(SUMMARY_HEAD).unwrap_or(told);
+        content.push_str(&format!("<summary>\n{earlier}\n</summary>\n"));
+    }
+    content.push_str("<transcript>\n");
+    for line in lines {
+        let speaker = if matches!(line, ChatMessage::User { .. }) { "Customer" } else { "Assistant" };
+        content.push_str(&format!("{speaker}: {}\n", text(line)));
+    }
+    // A single turn can be longer than the window; its end is not worth failing for.
+    let end = "</transcript>";
+    format!("{}\n{end}", cut(content.trim_end(), room.saturating_sub(tokens(end) + 1)))
 }
 
 fn text(message: &ChatMessage) -> &str {
