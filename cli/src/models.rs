@@ -171,8 +171,9 @@ pub async fn bring_recordings(dir: &Path) -> Result<PathBuf> {
     }
     let partial = dir.join("librivox.partial");
     remove_dir(&partial)?;
-    let (release, requirement) = pip::pinned(RELEASES, "pocketsphinx").context("it is not in models.txt")?;
-    let source = pip::download(&partial, requirement, pip::Of::Source).await;
+    let package = "pocketsphinx";
+    let (release, requirement) = pip::pinned(RELEASES, package).context("it is not in models.txt")?;
+    let source = pip::download(&partial, requirement, pip::Of::Source(package)).await;
     let source = source.with_context(|| format!("fetching {release}"))?;
     let contents = partial.join("contents");
     pip::unpack(&source, &contents).await?;

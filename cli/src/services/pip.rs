@@ -19,8 +19,8 @@ pub(crate) enum Of {
     ThisMachine,
     /// A wheel for any Linux of an architecture, whatever Python is here: only data and libraries are taken from it.
     Linux(&'static str),
-    /// The source.
-    Source,
+    /// The source of this package; what pip needs to read it may be wheels.
+    Source(&'static str),
 }
 
 /// The entry of `package` in a list like `wheels.txt`: `name==version`, and the whole of it with its hashes.
@@ -51,7 +51,7 @@ pub(crate) async fn download(dir: &Path, requirement: &str, of: Of) -> Result<Pa
             let platforms = tags.map(|tag| format!("--platform={tag}_{architecture}"));
             pip.args(["--only-binary=:all:", "--python-version=3.11", "--platform=any"]).args(platforms)
         }
-        Of::Source => pip.arg("--no-binary=:all:"),
+        Of::Source(package) => pip.arg(format!("--no-binary={package}")),
     };
     run(pip, DOWNLOAD_LIMIT).await?;
     let mut files = fs::read_dir(&fetched)?;
