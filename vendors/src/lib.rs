@@ -3,7 +3,7 @@
 //! A port per kind of vendor ([`llm`], [`stt`] and [`tts`], and tenants' own [`functions`] and [`mcp`] servers) is small and says nothing of any vendor's
 //! wire format; one file per vendor translates. Below the ports lie the shared HTTP client with its error classes ([`http`]) and
 //! the resilience layer ([`resilience`]): time limits, backoff, `Retry-After`, circuit breakers and fallback
-//! chains. [`simulator`] holds the built-in vendors: real HTTP servers with their own wire formats, which can
+//! chains. [`telephony`] holds what carriers' webhooks are checked and answered with. [`simulator`] holds the built-in vendors: real HTTP servers with their own wire formats, which can
 //! be told to fail.
 //!
 //! This crate must never import a crate of ours, read the environment, log what people said or a key, follow
@@ -17,6 +17,7 @@ pub mod llm;
 pub mod mcp;
 pub mod speech;
 pub mod stt;
+pub mod telephony;
 pub mod tts;
 
 pub mod http;
