@@ -94,6 +94,8 @@ pub enum Family {
     Functions,
     /// All MCP servers of one tenant, under the tenant's id.
     McpServers,
+    /// The phone numbers and carriers of one tenant, under the tenant's id.
+    Telephony,
     Session,
     /// Facts about a session that no decision depends on (vendor attempts, tool runs): they stand beside the session,
     /// under the session's id, so that recording one never fails and never disturbs the session's compare-and-set.
@@ -106,7 +108,7 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Tenant,
         Self::Key,
         Self::Agent,
@@ -116,6 +118,7 @@ impl Family {
         Self::Calendar,
         Self::Functions,
         Self::McpServers,
+        Self::Telephony,
         Self::Session,
         Self::SessionFacts,
         Self::Call,
@@ -134,6 +137,7 @@ impl Family {
             Self::Calendar => "calendar",
             Self::Functions => "functions",
             Self::McpServers => "mcp_servers",
+            Self::Telephony => "telephony",
             Self::Session => "session",
             Self::SessionFacts => "session_facts",
             Self::Call => "call",
@@ -216,6 +220,11 @@ impl Aggregate {
     /// All MCP servers of a tenant are one history, as its functions are.
     pub fn mcp_servers(tenant_id: TenantId) -> Self {
         Self { tenant_id, family: Family::McpServers, id: tenant_id.0 }
+    }
+
+    /// All numbers of a tenant are one history, as its functions are.
+    pub fn telephony(tenant_id: TenantId) -> Self {
+        Self { tenant_id, family: Family::Telephony, id: tenant_id.0 }
     }
 
     pub fn session(tenant_id: TenantId, session_id: SessionId) -> Self {

@@ -25,6 +25,7 @@ pub mod schema;
 pub mod sealed;
 pub mod session;
 pub mod system;
+pub mod telephony;
 pub mod tenant;
 pub mod tool_run;
 

@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Lane, agent, appointment, call, function, invoice, mcp_server, prompt, session, system, tenant, tool_run,
+    Lane, agent, appointment, call, function, invoice, mcp_server, prompt, session, system, telephony,
+    tenant, tool_run,
 };
 
 /// What one event type is called and whose work it is.
@@ -137,5 +138,9 @@ payloads! {
     CallDeleted(call::CallDeleted) = "vocalbridge.call.deleted", version 1, lane Note;
     ToolRunRequested(tool_run::ToolRunRequested) = "vocalbridge.tool_run.requested", version 1, lane Tool;
     ToolRunCompleted(tool_run::ToolRunCompleted) = "vocalbridge.tool_run.completed", version 1, lane Note;
+    NumberAssigned(telephony::NumberAssigned) = "vocalbridge.telephony.number_assigned", version 1, lane Note;
+    NumberReleased(telephony::NumberReleased) = "vocalbridge.telephony.number_released", version 1, lane Note;
+    TwilioConfigured(telephony::TwilioConfigured) = "vocalbridge.telephony.twilio_configured", version 1, lane Note;
+    TwilioRemoved(telephony::TwilioRemoved) = "vocalbridge.telephony.twilio_removed", version 1, lane Note;
     DeliveryParked(system::DeliveryParked) = "vocalbridge.system.delivery_parked", version 1, lane Note;
 }

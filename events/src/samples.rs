@@ -17,6 +17,7 @@ use crate::prompt::{
 };
 use crate::session::*;
 use crate::system::DeliveryParked;
+use crate::telephony::{NumberAssigned, NumberReleased, TwilioConfigured, TwilioRemoved};
 use crate::tenant::{KeyCreated, KeyRevoked, Role, TenantCreated};
 use crate::tool_run::{ToolRunCompleted, ToolRunRequested};
 use crate::{
@@ -413,6 +414,14 @@ pub fn payloads() -> Vec<Payload> {
             latency_ms: 87,
         }
         .into(),
+        NumberAssigned { number: "+14155550100".to_owned(), agent_id }.into(),
+        NumberReleased { number: "+14155550100".to_owned() }.into(),
+        TwilioConfigured {
+            account_sid: "AC0123456789abcdef0123456789abcdef".to_owned(),
+            auth_token: sealed(),
+        }
+        .into(),
+        TwilioRemoved {}.into(),
         DeliveryParked {
             consumer: "turns".to_owned(),
             partition: 0,

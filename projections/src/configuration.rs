@@ -1,10 +1,12 @@
-//! Projection `configuration`: tenants, their keys, agents, prompts, functions, MCP servers and invoices.
+//! Projection `configuration`: tenants, their keys, agents, prompts, functions, MCP servers, phone
+//! numbers and invoices.
 //!
 //! These events are rare, so each is written by itself.
 
 pub mod custom_functions;
 pub mod mcp_servers;
 pub mod prompts;
+pub mod telephony;
 
 use std::collections::HashMap;
 
@@ -31,6 +33,8 @@ pub(crate) const TABLES: &[Table] = &[
     Table { name: "invoices", key: &["tenant_id", "invoice_number"] },
     Table { name: "custom_functions", key: &["tenant_id", "function_id"] },
     Table { name: "mcp_servers", key: &["tenant_id", "mcp_server_id"] },
+    Table { name: "phone_numbers", key: &["tenant_id", "number"] },
+    Table { name: "twilio_accounts", key: &["tenant_id"] },
 ];
 
 /// A business that uses VocalBridge.
@@ -187,6 +191,7 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
                 prompts::apply(&mut *connection, sequence, event).await?;
                 custom_functions::apply(&mut *connection, sequence, event).await?;
                 mcp_servers::apply(&mut *connection, sequence, event).await?;
+                telephony::apply(&mut *connection, sequence, event).await?;
                 continue;
             }
         };

@@ -12,6 +12,7 @@ use aes_gcm::{Aes256Gcm, KeyInit};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use events::{CustomerKeyId, EventId, Sealed, TenantId};
+use hmac::{Hmac, Mac};
 use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -90,6 +91,15 @@ impl Keyring {
         let secret_key = key_of(&decoded).ok_or(InvalidSecretKey)?;
         let (keys, customers) = (Cache::new(CACHED_KEYS), Cache::new(CACHED_KEYS));
         Ok(Self(Arc::new(Inner { database, secret_key, keys, customers })))
+    }
+
+    /// A key for `purpose` alone, the same in every process of the installation: HMAC-SHA256 under the secret key.
+    pub fn derived_key(&self, purpose: &str) -> [u8; KEY_LEN] {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0.secret_key[..]).expect("HMAC takes keys of every length");
+        mac.update(b"vocalbridge derived key");
+        mac.update(purpose.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 
     /// The data key of a customer, made at the first call. `customer_id` is the tenant's own name for the customer; it

@@ -17,7 +17,7 @@ const LOGIN: &str = "vocalbridge";
 const NOBODY: u32 = 65534;
 
 /// What projections write.
-pub const READ_SIDE: [&str; 20] = [
+pub const READ_SIDE: [&str; 22] = [
     "tenants",
     "api_keys",
     "agents",
@@ -27,6 +27,8 @@ pub const READ_SIDE: [&str; 20] = [
     "invoices",
     "custom_functions",
     "mcp_servers",
+    "phone_numbers",
+    "twilio_accounts",
     "sessions",
     "messages",
     "jobs",
