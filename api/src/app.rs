@@ -20,6 +20,8 @@ use crate::follower::Followers;
 use crate::problem::{Code, Problem};
 use crate::recent::Recent;
 use crate::sessions::Sessions;
+use crate::sockets::Places;
+use crate::tokens::Tokens;
 use crate::{Api, api_key};
 
 /// The `source` of every event that this crate appends.
@@ -53,6 +55,9 @@ pub(crate) struct Shared {
     pub keys: Recent<[u8; 32], Arc<KeyRecord>>,
     pub sessions: Sessions,
     pub followers: Followers,
+    /// The calls whose sockets are here.
+    pub places: Places,
+    pub tokens: Tokens,
     agents: Recent<(TenantId, AgentId), Arc<AgentRecord>>,
     changes: watch::Receiver<u64>,
     own_changes: AtomicU64,
@@ -77,6 +82,8 @@ impl App {
             operator_digest: api_key::digest(config.operator_key.expose_secret()),
             keys: Recent::new(),
             sessions: Sessions::new(),
+            places: Places::new(config.sockets.max_calls),
+            tokens: Tokens::new(&keyring),
             agents: Recent::new(),
             own_changes: AtomicU64::new(0),
             tasks: TaskTracker::new(),

@@ -19,7 +19,8 @@ use crate::{App, api_key};
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub tenant_id: TenantId,
-    actor: String,
+    pub role: Role,
+    pub actor: String,
     pub trace: Arc<Trace>,
 }
 
@@ -84,7 +85,7 @@ impl FromRequestParts<App> for Operator {
 }
 
 /// The edge puts it there before anything else runs.
-fn trace_of(parts: &Parts) -> Arc<Trace> {
+pub(crate) fn trace_of(parts: &Parts) -> Arc<Trace> {
     parts.extensions.get::<Arc<Trace>>().cloned().unwrap_or_else(|| Arc::new(Trace::of(&parts.headers)))
 }
 
@@ -126,13 +127,17 @@ async fn caller(app: &App, trace: Arc<Trace>, key: &str, needed: Role) -> Result
         return Err(invalid());
     }
     let _ = trace.tenant_id.set(found.tenant_id);
-    if !found.role.includes(needed) {
-        return Err(Problem::new(
-            Code::Forbidden,
-            format_args!("this needs a key of role {}", needed.as_str()),
-        ));
+    check_role(found.role, needed)?;
+    Ok(Caller { tenant_id: found.tenant_id, role: found.role, actor: format!("key:{}", found.key_id), trace })
+}
+
+/// # Errors
+/// `forbidden`.
+pub(crate) fn check_role(role: Role, needed: Role) -> Result<(), Problem> {
+    if role.includes(needed) {
+        return Ok(());
     }
-    Ok(Caller { tenant_id: found.tenant_id, actor: format!("key:{}", found.key_id), trace })
+    Err(Problem::new(Code::Forbidden, format_args!("this needs a key of role {}", needed.as_str())))
 }
 
 #[cfg(test)]

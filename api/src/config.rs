@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use domain::prices::PriceBook;
+use events::TenantId;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 use vendors::http::guard::UrlPolicy;
+
+use crate::SocketLimits;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -19,6 +23,10 @@ pub struct Config {
     pub language_models: LanguageModels,
     /// Which URLs tenants may give.
     pub urls: UrlPolicy,
+    pub sockets: SocketLimits,
+    pub telephony: Telephony,
+    /// What a carrier's call costs that is ended here.
+    pub prices: PriceBook,
     /// Longer bodies are refused.
     pub max_body_bytes: usize,
     /// How long a message POST waits for its answer when the client does not say.
@@ -27,6 +35,22 @@ pub struct Config {
     pub max_waiting: usize,
     /// Streams of session events open at once in this process; more are refused with 503.
     pub max_following: usize,
+}
+
+/// Carriers, and whose numbers nobody has assigned.
+#[derive(Clone, Debug, Default)]
+pub struct Telephony {
+    /// The account of tenants that have none of their own.
+    pub twilio: Option<TwilioAccount>,
+    /// Calls to numbers that are not assigned are this tenant's; `None`: they are refused.
+    pub default_tenant_id: Option<TenantId>,
+}
+
+#[derive(Clone, Debug)]
+pub struct TwilioAccount {
+    /// `AC…`.
+    pub account_sid: String,
+    pub auth_token: SecretString,
 }
 
 /// Whom agents can be given to think with.

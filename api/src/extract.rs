@@ -141,7 +141,7 @@ fn check_is_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-async fn received(body: Body, max_bytes: usize) -> Result<Bytes, Problem> {
+pub(crate) async fn received(body: Body, max_bytes: usize) -> Result<Bytes, Problem> {
     match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, max_bytes)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if is_length_limit(&error) => {

@@ -31,10 +31,14 @@ mod prompt_variables;
 mod validation;
 
 mod append;
+mod calls;
 mod follower;
 mod freshness;
 mod sessions;
+mod sockets;
+mod tokens;
 mod tool_runs;
+mod twilio;
 
 mod money;
 mod openapi;
@@ -49,7 +53,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use api_key::NewKey;
-pub use config::{AbsentProvider, Config, LanguageModels, Model, Provider};
+pub use config::{AbsentProvider, Config, LanguageModels, Model, Provider, Telephony, TwilioAccount};
+
+pub use sockets::SocketLimits;
 
 use app::App;
 

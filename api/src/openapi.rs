@@ -32,6 +32,7 @@ use crate::problem::{Code, FieldError, MEDIA_TYPE, ProblemBody};
         (name = "System prompts", description = "What agents tell their models, with variables and versions"),
         (name = "Tools", description = "What agents can do: the built-in tools, the tenant's own functions and its MCP servers"),
         (name = "Sessions", description = "Conversations and their messages"),
+        (name = "Calls", description = "Conversations by voice: their sockets, numbers and carriers"),
         (name = "Jobs", description = "Accepted work and what became of it"),
         (name = "Analytics", description = "Usage, vendor requests, tool runs"),
     ),
@@ -75,6 +76,15 @@ pub(crate) mod problems {
         OfAName: NameTaken LimitReached Conflict;
         /// Of a tool that is waited for.
         OfARun: Unavailable AtCapacity ShuttingDown ToolTimeout;
+        /// Of a WebSocket.
+        OpeningASocket: InvalidTicket ForeignOrigin AgentUnavailable UpgradeRequired;
+        /// Of a carrier's WebSocket.
+        OpeningAStream: UpgradeRequired;
+        /// Of a carrier's webhook.
+        OfAWebhook: BadRequest InvalidSignature RequestTimeout PayloadTooLarge UnsupportedMediaType InternalError
+            Unavailable;
+        /// Of a number that only one tenant can have.
+        OfANumber: NumberTaken LimitReached Conflict AgentUnavailable;
         /// Of a tenant's MCP server that is asked.
         OfAnMcpServer: McpServerFailed;
         /// Of a server that is not ready.
@@ -116,10 +126,15 @@ pub(crate) fn completed(mut document: Document) -> Document {
     components.add_security_scheme("operator_key", in_header("X-API-Key", "The installation's operator key"));
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
-            complete(operation, &method, path.starts_with("/api/"));
+            complete(operation, &method, needs_key(path));
         }
     }
     document
+}
+
+/// Carriers sign their requests instead; who only looks at the service needs none.
+fn needs_key(path: &str) -> bool {
+    (path.starts_with("/api/") && !path.starts_with("/api/twilio/")) || path == "/ws/voice-browser"
 }
 
 fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
@@ -134,17 +149,17 @@ fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
     operations.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?))).collect()
 }
 
-fn complete(operation: &mut Operation, method: &HttpMethod, is_api: bool) {
+fn complete(operation: &mut Operation, method: &HttpMethod, needs_key: bool) {
     let parameters = operation.parameters.get_or_insert_default();
     parameters
         .push(header_parameter("X-Correlation-ID", "1 to 128 visible ASCII characters; made when left out"));
-    let is_repeatable = is_api && *method == HttpMethod::Post;
+    let is_repeatable = needs_key && *method == HttpMethod::Post;
     if is_repeatable {
         let description = "1 to 255 visible ASCII characters. The same key with the same body gives the first answer \
             again, for 24 hours; with another body 422 `idempotency_key_reused`";
         parameters.push(header_parameter("Idempotency-Key", description));
     }
-    if is_api && operation.security.is_none() {
+    if needs_key && operation.security.is_none() {
         let none: [&str; 0] = [];
         operation.security =
             Some(vec![SecurityRequirement::new("api_key", none), SecurityRequirement::new("bearer", none)]);
@@ -185,6 +200,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use serde_json::Value;
+
+    use super::needs_key;
 
     fn document() -> Value {
         serde_json::to_value(crate::openapi()).unwrap()
@@ -254,6 +271,17 @@ mod tests {
             "post /api/sessions/{id}/end",
             "post /api/sessions/{id}/messages",
             "get /api/sessions/{id}/events",
+            "post /api/ws-tickets",
+            "get /api/phone-numbers",
+            "put /api/phone-numbers/{number}",
+            "delete /api/phone-numbers/{number}",
+            "get /api/telephony/twilio",
+            "put /api/telephony/twilio",
+            "delete /api/telephony/twilio",
+            "post /api/twilio/incoming",
+            "post /api/twilio/status",
+            "get /ws/voice-browser",
+            "get /ws/voice-twilio",
             "get /api/jobs",
             "get /api/jobs/{id}",
             "get /api/provider-calls",
@@ -280,7 +308,8 @@ mod tests {
         let mut ids = BTreeSet::new();
         for (method, path, operation) in operations(&document) {
             let responses = operation["responses"].as_object().unwrap();
-            assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");
+            let is_good = |status: &String| status.starts_with('2') || status == "101";
+            assert!(responses.keys().any(is_good), "{method} {path}");
             for (status, response) in responses {
                 let is_error = status.starts_with('4') || status.starts_with('5');
                 assert!(response["headers"]["X-Correlation-ID"].is_object(), "{method} {path} {status}");
@@ -300,9 +329,8 @@ mod tests {
     fn what_needs_a_key_says_so() {
         let document = document();
         for (method, path, operation) in operations(&document) {
-            let is_api = path.starts_with("/api/");
-            assert_eq!(operation["security"].is_array(), is_api, "{method} {path}");
-            assert_eq!(operation["responses"]["401"].is_object(), is_api, "{method} {path}");
+            assert_eq!(operation["security"].is_array(), needs_key(&path), "{method} {path}");
+            assert_eq!(operation["responses"]["401"].is_object(), needs_key(&path), "{method} {path}");
         }
         assert!(document["components"]["securitySchemes"]["operator_key"].is_object());
     }

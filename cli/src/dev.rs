@@ -107,6 +107,10 @@ async fn run(options: &Options, services: &mut Services, shutdown: CancellationT
         "VOCALBRIDGE_PORT" => Some(port.to_string()),
         "VOCALBRIDGE_ENVIRONMENT" => Some("dev".to_owned()),
         "DATABASE_MAX_CONNECTIONS" => environment(name).or_else(|| Some("20".to_owned())),
+        // Calls to numbers that nobody has assigned: the first demo tenant's.
+        "DEFAULT_TENANT_ID" => {
+            environment(name).or_else(|| credentials.tenants.first().map(|tenant| tenant.id.to_string()))
+        }
         _ => environment(name),
     };
     let system = System::connect(Settings::read(&ours)?).await?;

@@ -4,7 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use api::{SocketLimits, Telephony, TwilioAccount};
 use base64::Engine;
+use events::TenantId;
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
 use vendors::http::guard::UrlPolicy;
@@ -39,6 +41,8 @@ pub struct Settings {
     pub worker_max_running_per_tenant: usize,
     /// How often a model may ask for tools in one turn.
     pub max_tool_rounds: u32,
+    pub sockets: SocketLimits,
+    pub telephony: Telephony,
     pub vendors: VendorSettings,
 }
 
@@ -103,6 +107,8 @@ impl Settings {
                 in_range(1, 100_000),
             ),
             max_tool_rounds: reader.or("MAX_TOOL_ROUNDS", workers::DEFAULT_MAX_TOOL_ROUNDS, in_range(0, 64)),
+            sockets: sockets(&mut reader),
+            telephony: telephony(&mut reader),
             vendors: VendorSettings::read_with(&mut reader),
         };
         let wait = &settings.vendors;
@@ -111,6 +117,34 @@ impl Settings {
         }
         if reader.mistakes.is_empty() { Ok(settings) } else { Err(SettingsError(reader.mistakes)) }
     }
+}
+
+fn sockets(reader: &mut Reader<'_>) -> SocketLimits {
+    let default = SocketLimits::default();
+    SocketLimits {
+        max_calls: reader.or("MAX_CONCURRENT_CALLS", default.max_calls, in_range(0, 100_000)),
+        call: reader.or("MAX_CALL_SECONDS", default.call, seconds(1.0, 86_400.0)),
+        ..default
+    }
+}
+
+fn telephony(reader: &mut Reader<'_>) -> Telephony {
+    let account_sid = reader.optional("TWILIO_ACCOUNT_SID", some_text);
+    let auth_token = reader.optional("TWILIO_AUTH_TOKEN", some_text);
+    if account_sid.is_some() != auth_token.is_some() {
+        reader.mistake(
+            "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN belong together: set both or neither".to_owned(),
+        );
+    }
+    let twilio = account_sid.zip(auth_token);
+    Telephony {
+        twilio: twilio.map(|(account_sid, token)| TwilioAccount { account_sid, auth_token: token.into() }),
+        default_tenant_id: reader.optional("DEFAULT_TENANT_ID", tenant_id),
+    }
+}
+
+fn tenant_id(text: &str) -> Result<TenantId, String> {
+    text.parse().map_err(|_| "must be the id of a tenant".to_owned())
 }
 
 impl VendorSettings {

@@ -109,7 +109,8 @@ pub struct System {
     pub clock: Clock,
     /// Where the names in tenants' URLs lead.
     pub names: Arc<dyn Names>,
-    settings: Settings,
+    /// As they were read; a test may change them before anything runs.
+    pub settings: Settings,
     metrics: PrometheusHandle,
 }
 
@@ -206,6 +207,9 @@ impl System {
             environment: settings.environment.clone(),
             language_models: settings.vendors.language_models.for_api(),
             urls: settings.urls,
+            sockets: settings.sockets.clone(),
+            telephony: settings.telephony.clone(),
+            prices: settings.vendors.language_models.price_book(),
             max_body_bytes: api::Config::DEFAULT_MAX_BODY_BYTES,
             default_wait: api::Config::DEFAULT_WAIT,
             max_waiting: api::Config::DEFAULT_MAX_WAITING,

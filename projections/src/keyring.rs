@@ -94,6 +94,7 @@ impl Keyring {
     }
 
     /// A key for `purpose` alone, the same in every process of the installation: HMAC-SHA256 under the secret key.
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
     pub fn derived_key(&self, purpose: &str) -> [u8; KEY_LEN] {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.0.secret_key[..]).expect("HMAC takes keys of every length");

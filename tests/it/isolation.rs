@@ -22,6 +22,8 @@ struct Used {
     marks: Vec<String>,
 }
 
+const NUMBER: &str = "+14155550177";
+const ACCOUNT: &str = "AC00000000000000000000000000000177";
 const TOOL: &str = "secret_lookup";
 const QUESTION: &str = "What is the status of invoice INV-TC-001?";
 
@@ -48,6 +50,16 @@ async fn used(world: &World, client: &Client) -> Used {
     });
     let agent = client.post("/api/agents", agent).await;
     let agent = agent.text("id").to_owned();
+    for (path, body) in [
+        (format!("/api/phone-numbers/{NUMBER}"), json!({ "agent_id": agent })),
+        (
+            "/api/telephony/twilio".to_owned(),
+            json!({ "account_sid": ACCOUNT, "auth_token": "a secret token" }),
+        ),
+    ] {
+        let answer = client.send(client.request(Method::PUT, &path).json(&body)).await.unwrap();
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    }
     let tool = json!({ "agent_id": agent, "arguments": { "invoice_id": "INV-TC-001" } });
     let tool = client.post("/api/tools/invoice_lookup/run", tool).await;
     assert_eq!(tool.text("status"), "ok", "{tool:?}");
@@ -68,6 +80,7 @@ async fn used(world: &World, client: &Client) -> Used {
         mcp_server.text("id").to_owned(),
         tool.text("id").to_owned(),
     ]);
+    marks.extend([NUMBER.to_owned(), ACCOUNT.to_owned()]);
     marks.extend([
         agent.clone(),
         prompt.clone(),
@@ -112,6 +125,7 @@ impl Used {
             ("/api/keys/", &self.key),
             ("/api/sessions/", &self.session),
             ("/api/jobs/", &self.job),
+            ("/api/phone-numbers/", NUMBER),
             ("/api/calls/", &self.call),
         ];
         let found = kinds.iter().find(|(prefix, _)| route.path.starts_with(prefix));
@@ -164,7 +178,9 @@ async fn every_route_with_an_id_answers_404_to_another_tenant() {
         answer.assert_problem(404, "not_found", &route.to_string());
         used.assert_hidden(&answer, &route.to_string());
         // Just what an id that nobody has is answered, and what a key is that may only read.
-        let nobody = stranger.try_route(route, "0193e2f4-5f1c-7c52-9d3f-0242ac120002").await;
+        let is_number = route.path.starts_with("/api/phone-numbers/");
+        let nobodys = if is_number { "+14155550199" } else { "0193e2f4-5f1c-7c52-9d3f-0242ac120002" };
+        let nobody = stranger.try_route(route, nobodys).await;
         assert_eq!(answer.text("detail"), nobody.text("detail"), "{route}");
         if route.method == Method::GET {
             viewer.try_route(route, used.id_for(route)).await.assert_problem(404, "not_found", "a viewer");

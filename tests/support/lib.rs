@@ -6,17 +6,21 @@
 
 pub mod calls;
 pub mod client;
+pub mod echo;
 pub mod endpoint;
 pub mod openapi;
 pub mod process;
 pub mod raw;
+pub mod socket;
 pub mod sse;
 pub mod truth;
+pub mod twilio;
 pub mod world;
 
 pub use client::Client;
 pub use endpoint::Endpoint;
 pub use process::Process;
+pub use socket::Socket;
 pub use world::World;
 
 use std::time::Duration;

@@ -17,9 +17,9 @@ pub struct Route {
 }
 
 impl Route {
-    /// Whether a key is needed.
+    /// Whether a key is needed. Carriers' webhooks are signed instead.
     pub fn is_api(&self) -> bool {
-        self.path.starts_with("/api/")
+        self.path.starts_with("/api/") && !self.path.starts_with("/api/twilio/")
     }
 
     pub fn has_id(&self) -> bool {
@@ -60,6 +60,11 @@ impl Route {
             "patch_function" | "patch_mcp_server" => json!({ "description": "changed" }),
             "test_function" => json!({ "arguments": {} }),
             "run_tool" => json!({ "agent_id": Uuid::now_v7(), "arguments": {} }),
+            "create_ws_ticket" => json!({}),
+            "assign_phone_number" => json!({ "agent_id": Uuid::now_v7() }),
+            "set_twilio_account" => {
+                json!({ "account_sid": format!("AC{}", "0".repeat(32)), "auth_token": "another" })
+            }
             "post_message" => json!({ "content": "Hello" }),
             _ => {
                 assert!(

@@ -1,5 +1,6 @@
 //! All routes; each module has its routes, handlers, types and their documentation together.
 
+mod call_page;
 mod docs;
 mod service;
 
@@ -16,6 +17,10 @@ mod calls;
 mod messages;
 mod session_events;
 mod sessions;
+
+mod telephony;
+mod twilio;
+mod ws_tickets;
 
 mod analytics;
 mod jobs;
@@ -38,7 +43,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::openapi::{self, Base};
 use crate::problem::Problem;
-use crate::{App, Config, edge};
+use crate::{App, Config, edge, sockets};
 
 /// The documented routes.
 fn documented() -> OpenApiRouter<App> {
@@ -59,6 +64,10 @@ fn documented() -> OpenApiRouter<App> {
         .merge(jobs::router())
         .merge(session_facts::router())
         .merge(analytics::router())
+        .merge(ws_tickets::router())
+        .merge(telephony::router())
+        .merge(twilio::router())
+        .merge(sockets::router())
 }
 
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
@@ -74,6 +83,7 @@ pub(crate) fn router(app: App) -> Router {
     let (routes, _) = documented().split_for_parts();
     routes
         .merge(docs::router(Bytes::from(json)))
+        .merge(call_page::router())
         .fallback(|| async { Problem::not_found("route") })
         .layer(cors(&app.config))
         .layer(from_fn(edge::surround))

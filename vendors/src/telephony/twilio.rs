@@ -64,6 +64,7 @@ pub fn is_signed_with_body(auth_token: &SecretString, url: &str, body: &[u8], se
     bool::from(is_of_body) & is_signed(auth_token, url, &[], sent_signature)
 }
 
+#[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
 fn mac(auth_token: &SecretString) -> Hmac<Sha1> {
     Hmac::new_from_slice(auth_token.expose_secret().as_bytes()).expect("HMAC takes keys of every length")
 }
@@ -127,7 +128,8 @@ mod tests {
     fn whatever_was_changed_on_the_way_is_noticed() {
         let (token, sent) = (token(), example());
         let good = signature(&token, URL, &sent);
-        let changed = |change: &dyn Fn(&mut Vec<(String, String)>)| {
+        type Change = dyn Fn(&mut Vec<(String, String)>);
+        let changed = |change: &Change| {
             let mut changed = sent.clone();
             change(&mut changed);
             changed
