@@ -30,6 +30,9 @@ pub(crate) const SOURCE: &str = "vocalbridge/api";
 /// How long waiting goes on after the server was asked to end; less than it takes to drain.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
 
+/// Recordings that are sent at once. Each has a page of segments in memory, two megabytes.
+const MAX_DOWNLOADS: usize = 64;
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct App(Arc<Shared>);
@@ -49,6 +52,8 @@ pub(crate) struct Shared {
     pub waiting: Arc<Semaphore>,
     /// One permit per open stream of session events.
     pub following: Arc<Semaphore>,
+    /// One permit per recording that is sent.
+    downloading: Arc<Semaphore>,
     /// SHA-256 of the operator's key.
     pub operator_digest: [u8; 32],
     /// By SHA-256.
@@ -79,6 +84,7 @@ impl App {
             changes: progress.config_changes(),
             waiting: Arc::new(Semaphore::new(config.max_waiting)),
             following: Arc::new(Semaphore::new(config.max_following)),
+            downloading: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
             operator_digest: api_key::digest(config.operator_key.expose_secret()),
             keys: Recent::new(),
             sessions: Sessions::new(),
@@ -102,6 +108,12 @@ impl App {
     pub(crate) fn place_to_wait(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let full = |_| Problem::new(Code::AtCapacity, "too many requests are waiting for their result");
         self.waiting.clone().try_acquire_owned().map_err(full)
+    }
+
+    /// A permit to send a recording.
+    pub(crate) fn place_to_download(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let full = |_| Problem::new(Code::AtCapacity, "too many recordings are being sent");
+        self.downloading.clone().try_acquire_owned().map_err(full)
     }
 
     /// The server was asked to end, and whoever still waits must be told.

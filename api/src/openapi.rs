@@ -72,6 +72,8 @@ pub(crate) mod problems {
         OfACall: NotFound Conflict CallEnded;
         /// Of a call that must be over.
         OfADeletedCall: NotFound Conflict CallActive;
+        /// Of a recording.
+        OfARecording: NotFound RecordingNotFound CallActive RecordingErased RangeNotSatisfiable;
         /// Of something with a name that nothing else has, and of which there is a limited number.
         OfAName: NameTaken LimitReached Conflict;
         /// Of a tool that is waited for.
@@ -292,6 +294,7 @@ mod tests {
             "delete /api/calls/{id}",
             "post /api/calls/{id}/hangup",
             "get /api/calls/{id}/transcript",
+            "get /api/calls/{id}/recording",
             "get /api/analytics/latency",
             "get /api/analytics/usage",
             "get /api/analytics/top-agents",

@@ -51,6 +51,7 @@ codes! {
     ForeignOrigin = "foreign_origin", FORBIDDEN, "Pages of this origin may not open sockets here";
     Forbidden = "forbidden", FORBIDDEN, "The API key may not do this";
     NotFound = "not_found", NOT_FOUND, "There is no such thing";
+    RecordingNotFound = "recording_not_found", NOT_FOUND, "The call has no recording";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The method is not offered here";
     UpgradeRequired = "upgrade_required", UPGRADE_REQUIRED, "This is a WebSocket";
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT, "The body did not arrive in time";
@@ -65,11 +66,13 @@ codes! {
     PromptInUse = "prompt_in_use", CONFLICT, "Agents still use the prompt";
     CustomerErased = "customer_erased", CONFLICT, "The customer's data was erased";
     Cancelled = "cancelled", CONFLICT, "The job was cancelled";
+    RecordingErased = "recording_erased", GONE, "The customer's data was erased, and the recording with it";
     ContextExceeded = "context_exceeded", PAYLOAD_TOO_LARGE, "The message does not fit into the model's window";
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     UriTooLong = "uri_too_long", URI_TOO_LONG, "The path is too long";
     HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body must be application/json";
+    RangeNotSatisfiable = "range_not_satisfiable", RANGE_NOT_SATISFIABLE, "The range begins behind the end";
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "Some values are not allowed";
     UnknownField = "unknown_field", UNPROCESSABLE_ENTITY, "There is no such field";
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key was used with another body";

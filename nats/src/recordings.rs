@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::PublishErrorKind;
-use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use async_nats::{HeaderMap, header};
 use bytes::Bytes;
 use events::{CallId, TenantId};
@@ -99,7 +99,73 @@ impl Recordings {
         }
     }
 
-    /// The first [`PAGE`] segments after `after`: 0, or the `next` of the page before.
+    /// The segment that was written last, and its sequence; `None`: there is no recording.
+    ///
+    /// # Errors
+    /// As [`Recordings::read`].
+    pub async fn last(
+        &self,
+        tenant_id: TenantId,
+        call_id: CallId,
+    ) -> Result<Option<(u64, Segment)>, RecordingError> {
+        let failed = |source| RecordingError { call_id, source };
+        let subject = subjects::recording(tenant_id, call_id);
+        let last = match self.stream.direct_get_last_for_subject(subject).await {
+            Ok(last) => last,
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error.into())),
+        };
+        let sequence = last.sequence;
+        let stored = Stored { sequence, headers: last.headers, payload: last.payload };
+        Ok(Some((sequence, segment(stored).map_err(failed)?)))
+    }
+
+    /// What to read after so that segment `index` comes first, or where it is missing the next one. Segments must have
+    /// been written in their order, up to the one with the sequence `last`: the place is found by halving, in as many
+    /// requests as `last` has binary digits at most.
+    ///
+    /// # Errors
+    /// As [`Recordings::read`].
+    pub async fn place_of(
+        &self,
+        tenant_id: TenantId,
+        call_id: CallId,
+        index: u32,
+        last: u64,
+    ) -> Result<u64, RecordingError> {
+        let Some((first, _)) = self.next(tenant_id, call_id, 1).await?.filter(|(_, found)| *found < index)
+        else {
+            return Ok(0);
+        };
+        // Segments up to `before` come before it, those after `behind` behind it.
+        let (mut before, mut behind) = (first, last);
+        while before < behind {
+            let middle = before + (behind - before) / 2;
+            match self.next(tenant_id, call_id, middle + 1).await? {
+                Some((sequence, found)) if found < index => before = sequence,
+                _ => behind = middle,
+            }
+        }
+        Ok(before)
+    }
+
+    /// Sequence and index of the first segment that has at least this sequence.
+    async fn next(
+        &self,
+        tenant_id: TenantId,
+        call_id: CallId,
+        from: u64,
+    ) -> Result<Option<(u64, u32)>, RecordingError> {
+        let filter = &subjects::recording(tenant_id, call_id);
+        let batch = Batch { stream: RECORDINGS_STREAM, filter, from, most: 1 };
+        let failed = |source| RecordingError { call_id, source };
+        let (stored, _) = batch.read(&self.context).await.map_err(failed)?;
+        let Some(stored) = stored.into_iter().next() else { return Ok(None) };
+        let sequence = stored.sequence;
+        Ok(Some((sequence, segment(stored).map_err(failed)?.index)))
+    }
+
+    /// The first [`PAGE`] segments after `after`: 0, the `next` of the page before, or a place that was looked for.
     ///
     /// # Errors
     /// When the server does not answer, or the stream holds what is no segment.

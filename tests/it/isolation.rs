@@ -1,5 +1,6 @@
 //! A tenant sees its own and nothing else: another's id answers 404, as one that nobody has.
 
+use events::call::CallAudio;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tests::calls::ToldCall;
@@ -109,6 +110,7 @@ async fn called(world: &World) -> String {
     let tenant = world.tenant(0);
     let call = ToldCall::start(&system, tenant.id, tenant.agents[0].id).await;
     call.greet("A secret greeting").await;
+    call.record(CallAudio::Mulaw8k, 0, b"A secret sound").await;
     call.hang_up(1_000, None).await;
     call.call_id.to_string()
 }

@@ -25,6 +25,7 @@ mod parting;
 mod phone_numbers;
 mod prompts;
 mod real_vendors;
+mod recordings;
 mod roles;
 mod service;
 mod speech_models;

@@ -93,6 +93,31 @@ async fn a_recording_is_read_page_by_page_in_the_order_it_was_written() {
 }
 
 #[tokio::test]
+async fn a_segment_is_found_among_those_of_others_and_where_it_is_missing_the_next_one() {
+    let world = World::services().await;
+    let recordings = world.connect().await.nats.recordings;
+    let (tenant_id, call_id, other) = (TenantId::new(), CallId::new(), CallId::new());
+    let written = [0, 1, 2, 5, 6, 9];
+    for index in written {
+        for more in 0..index {
+            recordings.append(tenant_id, other, &segment(100 * index + more)).await.unwrap();
+        }
+        recordings.append(tenant_id, call_id, &segment(index)).await.unwrap();
+    }
+    let (last, found) = recordings.last(tenant_id, call_id).await.unwrap().unwrap();
+    assert_eq!(found, segment(9));
+    recordings.append(tenant_id, other, &segment(1_000)).await.unwrap();
+    for index in 0..=10 {
+        let after = recordings.place_of(tenant_id, call_id, index, last).await.unwrap();
+        let page = recordings.read(tenant_id, call_id, after).await.unwrap();
+        let expected = written.into_iter().find(|written| *written >= index);
+        assert_eq!(page.segments.first().map(|segment| segment.index), expected, "{index}");
+    }
+    assert_eq!(recordings.last(tenant_id, CallId::new()).await.unwrap(), None);
+    assert_eq!(recordings.last(TenantId::new(), call_id).await.unwrap(), None, "another tenant's");
+}
+
+#[tokio::test]
 async fn a_segment_written_twice_stands_once() {
     let world = World::services().await;
     let recordings = world.connect().await.nats.recordings;

@@ -57,7 +57,7 @@ impl FromRequestParts<App> for NamedCall {
 }
 
 /// The call as its history has it; one that was deleted is not found.
-fn known(history: &[Recorded]) -> Result<Call, Problem> {
+pub(super) fn known(history: &[Recorded]) -> Result<Call, Problem> {
     let call = Call::of(history);
     if call.started.is_none() || call.deleted { Err(Problem::not_found("call")) } else { Ok(call) }
 }

@@ -3,6 +3,7 @@
 #![expect(unused_qualifications, reason = "utoipa's macro qualifies the parameters' types")]
 
 mod change;
+mod recording;
 mod transcript;
 
 use std::collections::HashMap;
@@ -39,6 +40,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(get_call, change::delete_call))
         .routes(routes!(change::hang_up))
         .routes(routes!(transcript::get_call_transcript))
+        .routes(routes!(recording::get_call_recording))
 }
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
