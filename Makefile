@@ -10,13 +10,17 @@ export SQLX_OFFLINE = true
 VOCALBRIDGE = cargo run --release -p cli --bin vocalbridge --
 
 .DEFAULT_GOAL := help
-.PHONY: help dev models test check bench schemas sqlx-prepare
+.PHONY: help demo dev models test check bench schemas sqlx-prepare
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 dev: ## build and run the whole system, with a Postgres and a nats-server of its own
 	$(VOCALBRIDGE) dev $(ARGS)
+
+demo: ## with `make dev` running: a whole spoken conversation about an invoice
+	$(VOCALBRIDGE) call --agent "TechCorp Billing" --text "Hello. What is the status of invoice INV-TC-001?" \
+		--text "Thank you. And how much is invoice INV-TC-002?" $(ARGS)
 
 models: ## bring the models that hear and speak on this machine: 83 MB, once
 	$(VOCALBRIDGE) models $(ARGS)

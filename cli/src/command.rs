@@ -11,7 +11,7 @@ use crate::models::{self, Check};
 use crate::settings::{self, Settings, environment};
 use crate::speech::DEFAULT_MODELS_DIR;
 use crate::system::{Roles, System};
-use crate::{logging, replay, serve};
+use crate::{logging, replay, serve, softphone};
 use secrecy::SecretString;
 
 #[derive(Parser)]
@@ -68,6 +68,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Call an agent of a running system, and show what was said and how long it took
+    Call(softphone::Call),
     /// Write the events' JSON Schemas, samples and docs/events.md
     Schemas {
         /// The root of the checkout
@@ -142,6 +144,10 @@ async fn run(command: Command) -> Result<ExitCode> {
             if reports.iter().any(|report| !report.differences.is_empty()) {
                 return Ok(ExitCode::from(DIFFERENT));
             }
+        }
+        Command::Call(call) => {
+            logging::start("warn");
+            softphone::call(call).await?;
         }
         Command::Schemas { root } => {
             for (path, text) in events::schema::documents() {

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::models::{self, Check};
 use crate::seed::{self, Credentials, TenantCredentials};
@@ -41,7 +42,29 @@ struct DevFile<'a> {
     database_url: &'a str,
     database_admin_url: &'a str,
     simulator_url: &'a str,
+    twilio: &'a DevTwilio,
     tenants: Vec<DevTenant<'a>>,
+}
+
+/// The account that stands for Twilio's, so that `vocalbridge call --transport twilio` can sign as Twilio does.
+#[derive(Debug, Serialize)]
+struct DevTwilio {
+    account_sid: String,
+    auth_token: String,
+}
+
+impl DevTwilio {
+    /// The operator's own, else one made up of the installation's secret.
+    fn of(credentials: &Credentials) -> Self {
+        let own = environment("TWILIO_ACCOUNT_SID").zip(environment("TWILIO_AUTH_TOKEN"));
+        let (account_sid, auth_token) = own.unwrap_or_else(|| {
+            let made_up = |name: &str| {
+                Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{name} {}", credentials.secret_key).as_bytes())
+            };
+            (format!("AC{}", made_up("account").simple()), made_up("token").simple().to_string())
+        });
+        Self { account_sid, auth_token }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -98,6 +121,7 @@ async fn run(options: &Options, services: &mut Services, shutdown: CancellationT
     if !(options.no_models || options.seed_only || options.services_only) {
         bring_models(&models_dir).await;
     }
+    let twilio = DevTwilio::of(&credentials);
     let ours = |name: &str| match name {
         "VOCALBRIDGE_MODELS_DIR" => Some(models_dir.display().to_string()),
         "DATABASE_URL" => Some(database_url.clone()),
@@ -107,6 +131,9 @@ async fn run(options: &Options, services: &mut Services, shutdown: CancellationT
         "VOCALBRIDGE_PORT" => Some(port.to_string()),
         "VOCALBRIDGE_ENVIRONMENT" => Some("dev".to_owned()),
         "DATABASE_MAX_CONNECTIONS" => environment(name).or_else(|| Some("20".to_owned())),
+        "APP_URL" => environment(name).or_else(|| Some(format!("http://127.0.0.1:{port}"))),
+        "TWILIO_ACCOUNT_SID" => Some(twilio.account_sid.clone()),
+        "TWILIO_AUTH_TOKEN" => Some(twilio.auth_token.clone()),
         // Calls to numbers that nobody has assigned: the first demo tenant's.
         "DEFAULT_TENANT_ID" => {
             environment(name).or_else(|| credentials.tenants.first().map(|tenant| tenant.id.to_string()))
@@ -129,6 +156,7 @@ async fn run(options: &Options, services: &mut Services, shutdown: CancellationT
         database_url: &database_url,
         database_admin_url: &admin_url,
         simulator_url: &simulator_url,
+        twilio: &twilio,
         tenants: credentials.tenants.iter().map(DevTenant::from).collect(),
     };
 

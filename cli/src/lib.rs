@@ -17,6 +17,7 @@ pub mod seed;
 pub mod serve;
 pub mod services;
 pub mod settings;
+pub mod softphone;
 pub mod source;
 pub mod speech;
 pub mod system;

@@ -284,7 +284,7 @@ impl System {
             },
             max_tool_rounds: self.settings.max_tool_rounds,
             tool_timeout: workers::DEFAULT_TOOL_TIMEOUT,
-            longest_call: workers::DEFAULT_LONGEST_CALL,
+            longest_call: self.settings.sockets.call,
         };
         let connections = workers::Connections {
             nats: self.nats.clone(),
@@ -386,7 +386,7 @@ pub async fn start_simulator(tracker: &TaskTracker, end: CancellationToken) -> R
 }
 
 #[expect(clippy::disallowed_methods, reason = "vendors is handed its clock from here")]
-fn wall_clock() -> chrono::DateTime<chrono::Utc> {
+pub(crate) fn wall_clock() -> chrono::DateTime<chrono::Utc> {
     chrono::Utc::now()
 }
 

@@ -50,7 +50,7 @@ impl AudioFormat {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Up {
-    /// Exactly one frame. They are numbered from 0 since the socket was opened; a frame's number is its time.
+    /// Exactly one frame. They are numbered from the call's connection on; a frame's number is its time.
     #[serde(skip)]
     Audio { frame: u32, data: Bytes },
     /// The answer to `Hello`. After it come all frames that nobody has committed, then live ones.

@@ -23,9 +23,9 @@ const IMPORTS: [(&str, &[&str]); 9] = [
 const LIBRARIES: [(&str, &[&str]); 8] = [
     ("sqlx", &["projections", "cli"]),
     ("async-nats", &["nats"]),
-    ("reqwest", &["vendors"]),
+    ("reqwest", &["vendors", "cli"]),
     ("tungstenite", &["vendors"]),
-    ("tokio-tungstenite", &["vendors"]),
+    ("tokio-tungstenite", &["vendors", "cli"]),
     ("axum", &["api", "vendors"]),
     ("hyper", &["api"]),
     ("dotenvy", &["cli"]),

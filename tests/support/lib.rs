@@ -4,6 +4,7 @@
 //! Nothing here waits by sleeping: it polls a condition on a ticking interval, or waits for an event.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "test support: a broken set-up ends the test")]
 
+pub mod caller;
 pub mod calls;
 pub mod client;
 pub mod echo;

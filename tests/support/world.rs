@@ -91,6 +91,7 @@ impl World {
             ("VOCALBRIDGE_PORT", "0"),
             ("VENDOR_A_BASE_URL", &format!("{}/vendor_a", self.simulator)),
             ("VENDOR_B_BASE_URL", &format!("{}/vendor_b", self.simulator)),
+            ("SIMULATED_SPEECH_BASE_URL", &format!("{}/simulated/v1", self.simulator)),
             ("VENDOR_TIMEOUT_SECONDS", "2"),
             ("VENDOR_RETRY_MIN_WAIT", "0.01"),
             ("VENDOR_RETRY_MAX_WAIT", "0.1"),

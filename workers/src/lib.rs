@@ -70,7 +70,6 @@ pub const CALL_LIMITS: Limits =
     Limits { held: 2_048, running: 2_048, running_per_tenant: 2_048, drain: Duration::from_secs(6) };
 pub const DEFAULT_MAX_TOOL_ROUNDS: u32 = 8;
 pub const DEFAULT_TOOL_TIMEOUT: Duration = Duration::from_secs(30);
-pub const DEFAULT_LONGEST_CALL: Duration = Duration::from_secs(3_600);
 
 /// Everything the workers of one process share. Cheap to clone.
 #[derive(Clone)]

@@ -26,6 +26,14 @@ pub(crate) fn shared_client() -> Result<Client, ClientError> {
     })
 }
 
+/// A client for whoever speaks to VocalBridge itself.
+///
+/// # Errors
+/// When the TLS configuration is refused.
+pub fn plain_client() -> Result<Client, ClientError> {
+    build(|builder| builder.connect_timeout(CONNECT_TIMEOUT))
+}
+
 /// Builds a client: no redirects (a key must not travel to another host), no hidden retries (every request
 /// is reported), no proxies from the environment.
 ///

@@ -8,7 +8,7 @@ mod error;
 pub mod guard;
 mod retry_after;
 
-pub use client::ClientError;
+pub use client::{ClientError, plain_client};
 pub use error::{Class, ErrorCode, VendorError};
 
 pub(crate) use body::{Body, LineSplitter};

@@ -115,6 +115,15 @@ pub(super) fn answer(conversation: &Conversation<'_>, max_tokens: Option<u64>) -
     answer
 }
 
+/// What the user said since the assistant last spoke: callers pause in the middle of a number.
+fn unanswered(turns: &[Turn<'_>]) -> String {
+    let said =
+        turns.iter().rev().map_while(|turn| if let Turn::User(text) = turn { Some(&**text) } else { None });
+    let mut said: Vec<&str> = said.collect();
+    said.reverse();
+    said.join(" ")
+}
+
 fn decide(conversation: &Conversation<'_>) -> Answer {
     let last_user = conversation.turns.iter().rposition(|turn| matches!(turn, Turn::User(_)));
     let Some(last_user) = last_user else { return Answer::say(small_talk::greeting(&conversation.system)) };
@@ -130,7 +139,10 @@ fn decide(conversation: &Conversation<'_>) -> Answer {
     if let Some(text) = put_into_words(&conversation.turns[last_user + 1..]) {
         return Answer::say(text);
     }
-    let numbers = invoices::numbers(message);
+    let mut numbers = invoices::numbers(message);
+    if numbers.is_empty() {
+        numbers.extend(invoices::spelled(&unanswered(&conversation.turns[..=last_user])));
+    }
     if !numbers.is_empty() {
         if !conversation.offers(INVOICE_TOOL) {
             return Answer::say(format!(

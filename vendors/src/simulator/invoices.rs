@@ -23,6 +23,33 @@ pub(super) fn numbers(text: &str) -> Vec<String> {
     numbers
 }
 
+/// A number that was spelled out to somebody who wrote down what they heard: "I-N-V-T-C-0-0-1", "INV TC double oh 1".
+pub(super) fn spelled(text: &str) -> Option<String> {
+    let words = text.to_ascii_uppercase();
+    let mut heard = String::new();
+    for word in words.split(|character: char| !character.is_ascii_alphanumeric()) {
+        heard.push_str(match word {
+            "ZERO" | "OH" => "0",
+            "ONE" => "1",
+            "TWO" => "2",
+            "THREE" => "3",
+            "FOUR" => "4",
+            "FIVE" => "5",
+            "SIX" => "6",
+            "SEVEN" => "7",
+            // What "N V" sounds like.
+            "ENVY" => "NV",
+            word => word,
+        });
+    }
+    heard.match_indices("INV").find_map(|(at, _)| {
+        let (letters, rest) = heard.get(at + 3..)?.split_at_checked(2)?;
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let fits = letters.bytes().all(|byte| byte.is_ascii_uppercase()) && digits >= 3;
+        fits.then(|| format!("{PREFIX}{letters}-{}", &rest[..3]))
+    })
+}
+
 fn number_in(word: &str) -> Option<&str> {
     let start = word.find(PREFIX)?;
     let rest = &word[start + PREFIX.len()..];
@@ -91,6 +118,19 @@ mod tests {
         for text in ["", "INV-", "INV-T-1", "INV-TC-", "INV-TC", "INV TC 001", "INV-12-12", "é-INV"] {
             assert!(numbers(text).is_empty(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_that_was_spelled_out_is_understood() {
+        for heard in [
+            "status of invoice I-N-V-T-C-0-0-1?",
+            "invoice INV TC 001",
+            "I envy TC zero zero one.",
+            "inv tc, oh oh 1",
+        ] {
+            assert_eq!(spelled(heard).as_deref(), Some("INV-TC-001"), "{heard}");
+        }
+        assert_eq!(spelled("I have an invoice of 001"), None);
     }
 
     #[test]

@@ -272,9 +272,6 @@ impl Conversation {
         let Some(job_id) = named.or(saying.as_ref().map(|saying| saying.speech.job_id)) else {
             return Ok(());
         };
-        if reply.is_some() {
-            self.workers.nats.live.cancel(job_id).await.map_err(away)?;
-        }
         if let Some(saying) = &mut saying {
             if let Some(clear) = saying.speech.hold() {
                 self.send(&clear).await?;
@@ -283,7 +280,12 @@ impl Conversation {
                 metering::spoke(&self.workers, &self.claimed, job_id, &spoke).await?;
             }
         }
-        self.interrupted = Some(Interrupted { job_id, saying, since: Instant::now() });
+        let cancel = reply.is_some();
+        // Where words are on their way to the ear the turn has long begun, and costs money: it is stopped at once.
+        if cancel && saying.is_some() {
+            self.workers.nats.live.cancel(job_id).await.map_err(away)?;
+        }
+        self.interrupted = Some(Interrupted { job_id, saying, cancel, since: Instant::now() });
         self.tell(json!({ "type": "interrupted" })).await?;
         self.settle_interruption().await
     }
@@ -295,7 +297,7 @@ impl Conversation {
         if clearing && since.elapsed() < CLEARED {
             return Ok(());
         }
-        let Some(Interrupted { job_id, saying, .. }) = self.interrupted.take() else { return Ok(()) };
+        let Some(Interrupted { job_id, saying, cancel, .. }) = self.interrupted.take() else { return Ok(()) };
         let (words, heard_ms, queued_ms) = saying.map(|saying| saying.speech.heard()).unwrap_or_default();
         let id: EventId = self.claimed.derived(&format!("interrupted {job_id}"));
         let heard = match words.is_empty() {
@@ -313,6 +315,10 @@ impl Conversation {
         };
         let event = self.claimed.session_event(self.workers.clock.now(), id, interrupted);
         self.workers.nats.log.append(&event, Expect::Anything).await.map_err(away)?;
+        // A turn that nobody has claimed yet cannot be cancelled; then the log says that nothing of it was heard.
+        if cancel {
+            self.workers.nats.live.cancel(job_id).await.map_err(away)?;
+        }
         self.tell(json!({ "type": "transcript", "role": "assistant", "content": words, "is_final": true }))
             .await?;
         self.measure().await?;

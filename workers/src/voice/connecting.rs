@@ -11,7 +11,7 @@ use vendors::stt::SttTarget;
 use vendors::tts::TtsTarget;
 use voice::backchannel::Backchannels;
 
-use super::conversation::{Conversation, Line};
+use super::conversation::{Conversation, HUNG_UP, Line};
 use super::ears::Ears;
 use super::ending::{self, End};
 use super::recorder::{Recorder, call_audio};
@@ -49,6 +49,9 @@ impl Conversation {
 
     /// Takes up what was under way when the worker before fell silent; or greets.
     async fn go_on(&mut self, state: &SocketState) -> Result<(), Failure> {
+        if self.claimed.call.hangup_requested {
+            return self.end(End::completed(HUNG_UP)).await;
+        }
         let session = &self.claimed.session;
         let pending = session.pending.front().map(|pending| pending.job_id);
         let unheard = session

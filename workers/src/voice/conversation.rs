@@ -7,6 +7,7 @@ use domain::voice_turn::{Act, Input, Meaning, Mouth, Patience, VoiceTurn};
 use events::JobId;
 use events::call::{CallStatus, Transport};
 use nats::Failure;
+use nats::live::Hangups;
 use nats::media::{CloseReason, Down, Playback, SocketState, Up, WorkerSide};
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -36,6 +37,8 @@ pub(super) enum LetGo {
     TakenOver,
 }
 
+/// Why a call is over that somebody had ended through the API.
+pub(super) const HUNG_UP: &str = "hung_up";
 const TICK: Duration = Duration::from_millis(250);
 /// A socket that was never there is waited for so long: a phone rings.
 const NO_SOCKET: Duration = Duration::from_secs(60);
@@ -64,6 +67,8 @@ pub(super) struct Interrupted {
     pub job_id: JobId,
     /// `None`: nothing of it was said.
     pub saying: Option<Saying>,
+    /// Its turn is under way.
+    pub cancel: bool,
     pub since: Instant,
 }
 
@@ -82,6 +87,7 @@ pub(super) struct Conversation {
     pub(super) claimed: Claimed,
     pub(super) tasks: TaskTracker,
     socket: WorkerSide,
+    hangups: Hangups,
     pub(super) line: Option<Line>,
     pub(super) floor: VoiceTurn,
     pub(super) inputs: VecDeque<Input>,
@@ -126,11 +132,13 @@ impl Conversation {
         tasks: TaskTracker,
     ) -> Result<Self, Failure> {
         let socket = workers.nats.media.worker(claimed.call_id, claimed.attempt).await.map_err(away)?;
+        let hangups = workers.nats.live.hangups(claimed.call_id).await.map_err(away)?;
         let mut conversation = Self {
             workers,
             claimed,
             tasks,
             socket,
+            hangups,
             line: None,
             floor: VoiceTurn::new(Patience::default(), Mouth::Silent),
             inputs: VecDeque::new(),
@@ -176,6 +184,7 @@ impl Conversation {
                 words = understood(&mut self.line) => self.understood(words).await?,
                 told = told(&mut self.reply) => self.told(told).await?,
                 made = made(&mut self.saying) => self.made(made).await?,
+                Some(()) = self.hangups.next() => self.end(End::completed(HUNG_UP)).await?,
                 _ = tick.tick() => self.tick().await?,
                 () = shutdown.cancelled(), if self.draining.is_none() => self.draining = Some(Instant::now()),
             }
@@ -259,9 +268,15 @@ impl Conversation {
 
     /// Takes the answer of the socket: the first, that of a new socket, or one that was meant for somebody else.
     async fn state(&mut self, state: SocketState) -> Result<(), Failure> {
-        (self.heard_at, self.lost_at) = (Instant::now(), None);
+        let was_lost = self.lost_at.take().is_some();
+        self.heard_at = Instant::now();
+        // A socket that has just opened says so unasked, and does not know yet that anybody is here.
         if self.line.is_none() {
+            self.hello().await?;
             return self.connected(state).await;
+        }
+        if was_lost {
+            self.hello().await?;
         }
         self.claimed.catch_up(&self.workers).await?;
         if !self.claimed.is_ours() {

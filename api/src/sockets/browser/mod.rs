@@ -138,7 +138,7 @@ impl BrowserCall {
                 agent_name: agent.settings.name.clone(),
                 decoded: Vec::new(),
             },
-            line: Line::open(BrowserWire::FORMAT, limits.clone()),
+            line: Line::open(BrowserWire::FORMAT, limits.clone(), 0),
             media,
             limits,
             replaced: place.replaced.clone(),

@@ -13,6 +13,8 @@ use crate::sockets::refusal::Refusal;
 pub(super) struct Heard {
     format: AudioFormat,
     frames: Frames,
+    /// The number of the first frame: a call goes on counting when it comes back with a new socket.
+    first: u32,
     most_kept: usize,
     /// The newest frames that nobody committed; the last one has the number before `next`.
     kept: VecDeque<Bytes>,
@@ -20,7 +22,7 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    pub(super) fn new(format: AudioFormat, limits: &SocketLimits) -> Self {
+    pub(super) fn new(format: AudioFormat, limits: &SocketLimits, first: u32) -> Self {
         let frames = Frames::new(match format {
             AudioFormat::Mulaw8k => FrameFormat::Mulaw8k,
             AudioFormat::Pcm16k => FrameFormat::Pcm16k,
@@ -28,6 +30,7 @@ impl Heard {
         Self {
             format,
             frames,
+            first,
             most_kept: limits.kept.as_millis() as usize / FRAME_MS as usize,
             kept: VecDeque::new(),
             flood: Bucket::new(limits.audio_burst.as_millis() as u64, u64::from(limits.audio_pace) * 1_000),
@@ -36,7 +39,7 @@ impl Heard {
 
     /// The number of the next frame.
     pub(super) fn next(&self) -> u32 {
-        self.frames.next_frame()
+        self.first + self.frames.next_frame()
     }
 
     pub(super) fn first_kept(&self) -> u32 {

@@ -60,11 +60,12 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Just opened. Whoever holds the call already is told so.
-    pub(crate) fn open(format: AudioFormat, limits: SocketLimits) -> Self {
+    /// Just opened, with `first_frame` as the number of the first frame that will come. Whoever holds the call already is
+    /// told so.
+    pub(crate) fn open(format: AudioFormat, limits: SocketLimits, first_frame: u32) -> Self {
         let mut line = Self {
             format,
-            heard: Heard::new(format, &limits),
+            heard: Heard::new(format, &limits, first_frame),
             speech: None,
             pace: Pace::new(format, &limits),
             attempt: 0,

@@ -80,7 +80,7 @@ impl Told {
 proptest! {
     #[test]
     fn whatever_happens_the_account_is_right(steps in vec(step(), 1..120)) {
-        let mut line = Line::open(AudioFormat::Mulaw8k, SocketLimits::default());
+        let mut line = Line::open(AudioFormat::Mulaw8k, SocketLimits::default(), 0);
         let (mut now, mut attempt, mut told) = (Duration::ZERO, 0, Told::default());
         for step in steps {
             match step {

@@ -17,7 +17,7 @@ fn limits() -> SocketLimits {
 
 /// A line with a worker, and nothing left to be done.
 fn line() -> Line {
-    let mut line = Line::open(AudioFormat::Mulaw8k, limits());
+    let mut line = Line::open(AudioFormat::Mulaw8k, limits(), 0);
     line.down(ms(0), 1, hello());
     all(&mut line);
     line
@@ -108,7 +108,7 @@ fn time_that_a_carrier_lost_is_silence() {
 
 #[test]
 fn what_nobody_committed_is_told_to_whoever_says_hello() {
-    let mut line = Line::open(AudioFormat::Mulaw8k, limits());
+    let mut line = Line::open(AudioFormat::Mulaw8k, limits(), 0);
     assert_eq!(state(&all(&mut line)).next_frame, 0);
     line.heard(ms(0), &[0; FRAME], None).unwrap();
     line.heard(ms(20), &[1; FRAME], None).unwrap();
@@ -130,7 +130,7 @@ fn what_nobody_committed_is_told_to_whoever_says_hello() {
 
 #[test]
 fn only_the_newest_audio_is_kept() {
-    let mut line = Line::open(AudioFormat::Mulaw8k, limits());
+    let mut line = Line::open(AudioFormat::Mulaw8k, limits(), 0);
     for number in 0..9 {
         line.heard(ms(20 * number), &[number as u8; FRAME], None).unwrap();
     }
@@ -306,7 +306,7 @@ fn line_at_ten_times() -> impl FnMut(Duration) -> Result<(), Refusal> {
 
 #[test]
 fn each_limit_ends_the_line_in_its_own_words() {
-    let mut unattended = Line::open(AudioFormat::Mulaw8k, limits());
+    let mut unattended = Line::open(AudioFormat::Mulaw8k, limits(), 0);
     all(&mut unattended);
     assert_eq!(unattended.overdue(ms(9_999)), None);
     assert_eq!(unattended.wake_at(), ms(10_000));

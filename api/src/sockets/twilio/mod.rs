@@ -10,6 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use events::{CallId, TenantId};
+use nats::media::FRAME_MS;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use utoipa_axum::router::OpenApiRouter;
@@ -81,6 +82,8 @@ struct Stream {
     stream_sid: String,
     /// Since the call began, over all its streams.
     lasted: Duration,
+    /// The number of the first frame that comes.
+    first_frame: u32,
     place: Place,
 }
 
@@ -103,10 +106,13 @@ async fn begin(app: &App, socket: &mut WebSocket, signature: Option<&str>) -> Re
         check_signature(app, tenant_id, signature).await?;
     }
     let call = calls::read(app, tenant_id, call_id).await.map_err(|_| End::Refused(Refusal::Unavailable))?;
+    // A stream that comes back counts on, as if the one before it had been silent meanwhile.
+    let first_frame = call.duration_ms(app.clock.now()) / u64::from(FRAME_MS);
     let started = call.started.filter(|_| !call.ended).ok_or(End::Refused(Refusal::CallEnded))?;
     let lasted = (app.clock.now() - started.at).to_std().unwrap_or_default();
     let place = app.places.take(call_id).await.map_err(End::Refused)?;
-    Ok(Stream { token, stream_sid: start.stream_sid, lasted, place })
+    let first_frame = u32::try_from(first_frame).unwrap_or(u32::MAX);
+    Ok(Stream { token, stream_sid: start.stream_sid, lasted, first_frame, place })
 }
 
 async fn started(socket: &mut WebSocket) -> Result<Start, End> {
@@ -136,7 +142,8 @@ async fn check_signature(app: &App, tenant_id: TenantId, signature: &str) -> Res
 
 impl Stream {
     async fn hold(self, app: &App, mut socket: WebSocket) {
-        let Self { token: StreamToken { tenant_id, call_id, .. }, stream_sid, lasted, place } = self;
+        let Self { token: StreamToken { tenant_id, call_id, .. }, stream_sid, lasted, first_frame, place } =
+            self;
         let Ok(media) = app.nats.media.socket(call_id).await else {
             return refuse(&mut socket, Refusal::Unavailable).await;
         };
@@ -145,7 +152,7 @@ impl Stream {
         limits.call = limits.call.saturating_sub(lasted);
         let held = Held {
             wire: TwilioWire::new(&stream_sid),
-            line: Line::open(TwilioWire::FORMAT, limits.clone()),
+            line: Line::open(TwilioWire::FORMAT, limits.clone(), first_frame),
             media,
             limits,
             replaced: place.replaced.clone(),
