@@ -358,6 +358,12 @@ impl Conversation {
             }
         }
         self.measure().await?;
+        // The recording first: once the call is over, nobody comes back for it. Whoever hands the call over instead leaves
+        // what is not stored to the socket, and the next worker stores it.
+        self.claimed.catch_up(&self.workers).await?;
+        if let Some(line) = self.line.as_mut().filter(|_| self.claimed.is_ours()) {
+            line.recorder.finish(&self.workers, &self.claimed).await?;
+        }
         let is_ours = ending::end(&self.workers, &mut self.claimed, &end).await?;
         self.over = Some(if is_ours { LetGo::Ended } else { LetGo::TakenOver });
         self.send(&Down::HangUp { reason: end.reason.to_owned() }).await

@@ -190,10 +190,6 @@ impl Conversation {
             }
             self.speak().await?;
             if let Some(over) = self.over.take() {
-                // Who goes on with the call hears again what is not stored, and stores it.
-                if let (LetGo::Ended, Some(line)) = (&over, &mut self.line) {
-                    line.recorder.finish(&self.workers, &self.claimed).await?;
-                }
                 return Ok(over);
             }
         }
