@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use cli::models::{self, Check};
-use tests::world;
+use tests::caller::Caller;
+use tests::{World, world};
 use tokio::time::Instant;
 use vendors::speech::{self, SpeechConfig};
 use vendors::stt::{SttEngines, SttTarget, Transcript};
@@ -49,6 +50,28 @@ async fn hear(stt: &SttEngines, samples: &[i16]) -> Transcript {
 fn words(text: &str) -> String {
     let kept: String = text.to_lowercase().chars().filter(|it| it.is_alphanumeric() || *it == ' ').collect();
     kept.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_asks_for_an_invoice_by_voice_and_hears_the_amount() {
+    let models_dir = world::binaries().with_file_name("models");
+    models::bring(&models_dir, Check::Presence).await.unwrap();
+    let config = SpeechConfig { models_dir: Some(models_dir.clone()), ..SpeechConfig::default() };
+    let (stt, tts) = speech::engines(config, || chrono::DateTime::UNIX_EPOCH).unwrap();
+    let question = voice::speakable::speakable("What is the status of invoice INV-TC-001?", "en-US");
+    let question = at_16_khz(&say(&tts, &question).await);
+
+    let models_dir = models_dir.display().to_string();
+    let (world, client) = World::start_with(&[("VOCALBRIDGE_MODELS_DIR", &models_dir)]).await;
+    let mut caller = Caller::by_browser(&client, &world.agent(0, 0)).await;
+    caller.say(&question).await;
+    caller
+        .until("the answer", |caller| caller.lines().iter().any(|line| line.contains("15,000.00")))
+        .await;
+    caller.hang_up().await;
+    let heard = words(&hear(&stt, &caller.phone.heard).await.text);
+    assert!(heard.contains("paid"), "{heard}");
+    assert!(["fifteen thousand", "15000"].iter().any(|amount| heard.contains(amount)), "{heard}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -88,6 +88,15 @@ impl Caller {
         }
     }
 
+    /// Says these 16 kHz samples.
+    pub async fn say(&mut self, samples: &[i16]) {
+        for chunk in samples.chunks(FRAME) {
+            let mut frame = [0; FRAME];
+            frame[..chunk.len()].copy_from_slice(chunk);
+            assert!(self.pass(&frame).await, "the call was over");
+        }
+    }
+
     /// Speaks until the agent is stopped.
     pub async fn speak_until_cleared(&mut self) {
         let (voice, before) = (voice(), self.phone.clears);
