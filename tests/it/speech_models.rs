@@ -65,9 +65,7 @@ async fn a_caller_asks_for_an_invoice_by_voice_and_hears_the_amount() {
     let (world, client) = World::start_with(&[("VOCALBRIDGE_MODELS_DIR", &models_dir)]).await;
     let mut caller = Caller::by_browser(&client, &world.agent(0, 0)).await;
     caller.say(&question).await;
-    caller
-        .until("the answer", |caller| caller.lines().iter().any(|line| line.contains("15,000.00")))
-        .await;
+    caller.until("the answer", |caller| caller.lines().iter().any(|line| line.contains("15,000.00"))).await;
     caller.hang_up().await;
     let heard = words(&hear(&stt, &caller.phone.heard).await.text);
     assert!(heard.contains("paid"), "{heard}");
