@@ -20,7 +20,7 @@ use crate::follower::Followers;
 use crate::problem::{Code, Problem};
 use crate::recent::Recent;
 use crate::sessions::Sessions;
-use crate::sockets::Places;
+use crate::sockets::{MAX_UTTERANCE_SOCKETS, Places};
 use crate::tokens::Tokens;
 use crate::{Api, api_key};
 
@@ -62,6 +62,10 @@ pub(crate) struct Shared {
     pub followers: Followers,
     /// The calls whose sockets are here.
     pub places: Places,
+    /// One permit per socket of single utterances.
+    pub utterance_sockets: Arc<Semaphore>,
+    /// One permit per utterance that is worked on.
+    pub pipelines: Arc<Semaphore>,
     pub tokens: Tokens,
     agents: Recent<(TenantId, AgentId), Arc<AgentRecord>>,
     changes: watch::Receiver<u64>,
@@ -88,6 +92,8 @@ impl App {
             operator_digest: api_key::digest(config.operator_key.expose_secret()),
             keys: Recent::new(),
             sessions: Sessions::new(),
+            utterance_sockets: Arc::new(Semaphore::new(MAX_UTTERANCE_SOCKETS)),
+            pipelines: Arc::new(Semaphore::new(config.sockets.max_pipelines)),
             places: Places::new(config.sockets.max_calls),
             tokens: Tokens::new(&keyring),
             agents: Recent::new(),

@@ -93,6 +93,10 @@ pub(crate) mod problems {
         Starting: Unavailable ShuttingDown;
         /// Of a stream that takes a place.
         Streaming: Unavailable AtCapacity;
+        /// Of a recording that is sent.
+        OfAnUpload: BadRequest PayloadTooLarge InvalidAudio NoSpeech SpeechFailed SpeechUnavailable;
+        /// Of a file.
+        OfAFile: NotFound NotSpoken CustomerErased RangeNotSatisfiable;
         /// Of a message that is waited for.
         OfATurn: Conflict SessionEnded AgentUnavailable CustomerErased Cancelled PayloadTooLarge ContextExceeded
             VendorFailed Unavailable AtCapacity ShuttingDown VendorTimeout;

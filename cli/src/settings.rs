@@ -123,6 +123,7 @@ fn sockets(reader: &mut Reader<'_>) -> SocketLimits {
     let default = SocketLimits::default();
     SocketLimits {
         max_calls: reader.or("MAX_CONCURRENT_CALLS", default.max_calls, in_range(0, 100_000)),
+        max_pipelines: reader.or("MAX_CONCURRENT_PIPELINES", default.max_pipelines, in_range(0, 10_000)),
         call: reader.or("MAX_CALL_SECONDS", default.call, seconds(1.0, 86_400.0)),
         ..default
     }

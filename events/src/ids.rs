@@ -81,6 +81,8 @@ uuid_id! {
     McpServerId;
     /// One booked appointment; derived from the tool call that booked it, so that the call books once.
     AppointmentId;
+    /// A file that belongs to a conversation: a recording that was sent, a reply that was spoken.
+    ArtefactId;
     /// One event of the log; also the `Nats-Msg-Id` it is de-duplicated by.
     EventId;
     /// The data key that seals one customer's words; a pseudonym for the customer in the log.
@@ -108,6 +110,13 @@ impl CallId {
     /// The place of one segment of the call's recording: what its audio is sealed for.
     pub fn recorded_segment(self, index: u32) -> Uuid {
         Uuid::new_v5(&self.0, format!("recording {index}").as_bytes())
+    }
+}
+
+impl ArtefactId {
+    /// The place of one chunk of the file: what its bytes are sealed for.
+    pub fn chunk(self, number: u32) -> Uuid {
+        Uuid::new_v5(&self.0, format!("chunk {number}").as_bytes())
     }
 }
 

@@ -5,7 +5,7 @@
 //! clock behind the caller's back: times and ids are passed in.
 //!
 //! Start with [`envelope`], then [`payload`] (the list of all event types), then the families: [`tenant`], [`agent`],
-//! [`prompt`], [`session`], [`call`], [`invoice`], [`appointment`], [`function`], [`mcp_server`], [`tool_run`], [`system`].
+//! [`prompt`], [`session`], [`voice_message`], [`call`], [`invoice`], [`appointment`], [`function`], [`mcp_server`], [`tool_run`], [`system`].
 
 pub mod agent;
 pub mod appointment;
@@ -28,6 +28,7 @@ pub mod system;
 pub mod telephony;
 pub mod tenant;
 pub mod tool_run;
+pub mod voice_message;
 
 pub use binding::{BindingError, headers_of};
 pub use clock::Clock;

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     Lane, agent, appointment, call, function, invoice, mcp_server, prompt, session, system, telephony,
-    tenant, tool_run,
+    tenant, tool_run, voice_message,
 };
 
 /// What one event type is called and whose work it is.
@@ -136,6 +136,9 @@ payloads! {
     CallSummarized(call::CallSummarized) = "vocalbridge.call.summarized", version 1, lane Note;
     HangupRequested(call::HangupRequested) = "vocalbridge.call.hangup_requested", version 1, lane Note;
     CallDeleted(call::CallDeleted) = "vocalbridge.call.deleted", version 1, lane Note;
+    RecordingReceived(voice_message::RecordingReceived) = "vocalbridge.session.recording_received", version 1, lane Voice;
+    ReplyVoiced(voice_message::ReplyVoiced) = "vocalbridge.session.reply_voiced", version 1, lane Note;
+    SpeechDone(voice_message::SpeechDone) = "vocalbridge.session.speech_metered", version 1, lane Note;
     ToolRunRequested(tool_run::ToolRunRequested) = "vocalbridge.tool_run.requested", version 1, lane Tool;
     ToolRunCompleted(tool_run::ToolRunCompleted) = "vocalbridge.tool_run.completed", version 1, lane Note;
     NumberAssigned(telephony::NumberAssigned) = "vocalbridge.telephony.number_assigned", version 1, lane Note;

@@ -1,5 +1,7 @@
 //! One sample of every payload, for the documents and the tests of everything that reads events.
 
+mod spoken;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use uuid::Uuid;
@@ -131,7 +133,7 @@ fn billed() -> Vec<BilledAttempt> {
 /// One payload of every type.
 pub fn payloads() -> Vec<Payload> {
     let (turn_id, job_id, agent_id) = (id(9).into(), id(3).into(), id(4).into());
-    vec![
+    let mut payloads = vec![
         TenantCreated { name: "TechCorp".to_owned(), webhook_secret: sealed() }.into(),
         KeyCreated {
             name: "default".to_owned(),
@@ -430,7 +432,9 @@ pub fn payloads() -> Vec<Payload> {
             deliveries: 1,
         }
         .into(),
-    ]
+    ];
+    payloads.extend(spoken::payloads());
+    payloads
 }
 
 /// One event of every type, each caused by the one before.
@@ -467,7 +471,9 @@ pub fn events() -> Vec<Event> {
             | Payload::CallSummarized(_)
             | Payload::HangupRequested(_)
             | Payload::CallDeleted(_) => Aggregate::call(tenant_id, CallId(id(16))),
-            Payload::VendorAttempted(_) => Aggregate::session_facts(tenant_id, SessionId(id(2))),
+            Payload::VendorAttempted(_) | Payload::SpeechDone(_) => {
+                Aggregate::session_facts(tenant_id, SessionId(id(2)))
+            }
             _ => Aggregate::session(tenant_id, SessionId(id(2))),
         };
         let event_id = EventId(id(100 + number as u128));

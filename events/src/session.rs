@@ -310,6 +310,14 @@ pub enum FailureCode {
     Cancelled,
     /// The message and what must go with it are larger than the window of one of the agent's models.
     ContextExceeded,
+    /// The recording cannot be decoded, or is longer than it may be.
+    InvalidAudio,
+    /// Nothing that was said could be made out in the recording.
+    NoSpeech,
+    /// Whoever should have heard the recording failed.
+    SpeechFailed,
+    /// Nobody is there who could hear the recording.
+    SpeechUnavailable,
     /// We failed; an operator finds the delivery in the dead letters.
     InternalError,
 }
@@ -323,6 +331,10 @@ impl FailureCode {
             Self::AgentUnavailable => "agent_unavailable",
             Self::Cancelled => "cancelled",
             Self::ContextExceeded => "context_exceeded",
+            Self::InvalidAudio => "invalid_audio",
+            Self::NoSpeech => "no_speech",
+            Self::SpeechFailed => "speech_failed",
+            Self::SpeechUnavailable => "speech_unavailable",
             Self::InternalError => "internal_error",
         }
     }

@@ -6,6 +6,7 @@
 //! Start with [`topology`] (every stream, consumer and bucket in one table), then [`log`] (append and read) and
 //! [`consume`] (the loop every worker runs in).
 
+pub mod artefacts;
 pub mod consume;
 pub mod dead_letters;
 mod fair;
@@ -22,6 +23,7 @@ pub mod subjects;
 pub mod timers;
 pub mod topology;
 
+pub use artefacts::Artefacts;
 pub use consume::{Delivery, Failure, Handler};
 pub use live::{Live, LiveMessage};
 pub use log::{AppendError, Expect, Log, PendingAppend, ReadError};
@@ -61,6 +63,7 @@ pub struct Nats {
     pub live: Live,
     pub media: Media,
     pub recordings: Recordings,
+    pub artefacts: Artefacts,
     pub idempotency: OnceStore,
     pub notes: Notes,
     client: async_nats::Client,
@@ -96,12 +99,14 @@ impl Nats {
         let log = Log::open(context.clone(), partitions, connections).await?;
         let idempotency = OnceStore::open(&context).await?;
         let notes = Notes::open(&context).await?;
+        let artefacts = Artefacts::open(&context).await?;
         let recordings = Recordings::open(context).await?;
         Ok(Self {
             log,
             live: Live::new(client.clone()),
             media: Media::new(client.clone()),
             recordings,
+            artefacts,
             idempotency,
             notes,
             client,

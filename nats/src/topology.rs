@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{self, AckPolicy};
 use async_nats::jetstream::stream::{self, Compression, RetentionPolicy, StorageType};
-use async_nats::jetstream::{Context, kv};
+use async_nats::jetstream::{Context, kv, object_store};
 use events::Lane;
 
 use crate::subjects;
@@ -36,6 +36,8 @@ pub enum TopologyError {
     Consumer { stream: String, name: &'static str, source: stream::ConsumerError },
     #[error("cannot make the bucket {name}")]
     Bucket { name: &'static str, source: async_nats::jetstream::context::CreateKeyValueError },
+    #[error("cannot make the object store {name}")]
+    ObjectStore { name: &'static str, source: async_nats::jetstream::context::CreateObjectStoreError },
     #[error("the stream {name} has no readable partition count")]
     Foreign { name: String },
 }
@@ -72,6 +74,7 @@ pub(crate) const DEAD_LETTERS_STREAM: &str = "DLQ";
 const ADVISORIES_STREAM: &str = "ADVISORIES";
 pub(crate) const IDEMPOTENCY_BUCKET: &str = "idempotency";
 pub(crate) const INSTALLATION_BUCKET: &str = "installation";
+pub(crate) const ARTEFACTS_BUCKET: &str = "artefacts";
 
 /// How long a repeated `Nats-Msg-Id` is recognised.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
@@ -120,6 +123,7 @@ pub async fn ensure(context: &Context, config: &TopologyConfig) -> Result<u16, T
     }
     ensure_bucket(context, IDEMPOTENCY_BUCKET, IDEMPOTENCY_TTL, config.replicas).await?;
     ensure_bucket(context, INSTALLATION_BUCKET, Duration::ZERO, config.replicas).await?;
+    ensure_artefacts(context, config.replicas).await?;
     Ok(partitions)
 }
 
@@ -229,6 +233,21 @@ async fn ensure_bucket(
     };
     let made = context.create_key_value(config).await;
     made.map(|_| ()).map_err(|source| TopologyError::Bucket { name, source })
+}
+
+/// Files of conversations, sealed; until somebody deletes them.
+async fn ensure_artefacts(context: &Context, num_replicas: usize) -> Result<(), TopologyError> {
+    if context.get_object_store(ARTEFACTS_BUCKET).await.is_ok() {
+        return Ok(());
+    }
+    let config = object_store::Config {
+        bucket: ARTEFACTS_BUCKET.to_owned(),
+        storage: StorageType::File,
+        num_replicas,
+        ..Default::default()
+    };
+    let made = context.create_object_store(config).await;
+    made.map(|_| ()).map_err(|source| TopologyError::ObjectStore { name: ARTEFACTS_BUCKET, source })
 }
 
 async fn ensure_consumer(

@@ -1,31 +1,40 @@
 //! Projection `jobs`: accepted work as its user sees it.
 
+mod row;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use events::session::{BilledAttempt, Channel, FailureCode, MessageReceived, ReplyCompleted, TurnFailed};
+use events::session::{BilledAttempt, Channel, FailureCode, ReplyCompleted, TurnFailed};
 use events::{AgentId, Entry, Event, EventId, JobId, MessageId, Payload, Sealed, SessionId, TenantId};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::column::{big, column, count, json, readable, text};
-use crate::database::{Database, Error, Page, parsed, variant};
+use crate::column::{big, column, json, readable, text};
+use crate::database::{Database, Error, Page};
 use crate::projection::Table;
-use crate::transcripts::CHANNELS;
+use crate::voice_messages::{self, VoiceJob};
+
+use row::JobRow;
 
 pub(crate) const TABLES: &[Table] = &[Table { name: "jobs", key: &["tenant_id", "job_id"] }];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobKind {
     Message,
+    /// A message that was spoken into a file; it is finished once its reply was spoken, too.
+    VoiceMessage,
 }
 
 impl JobKind {
+    const ALL: [Self; 2] = [Self::Message, Self::VoiceMessage];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Message => "message",
+            Self::VoiceMessage => "voice_message",
         }
     }
 }
@@ -76,6 +85,8 @@ pub struct JobRecord {
     pub finished_at: Option<DateTime<Utc>>,
     /// `None` until it is finished.
     pub outcome: Option<JobOutcome>,
+    /// What a voice message has besides; `None`: it is none.
+    pub voice: Option<VoiceJob>,
 }
 
 /// How a job ended.
@@ -111,13 +122,17 @@ pub enum JobEnding {
     },
 }
 
-const CODES: [FailureCode; 7] = [
+const CODES: [FailureCode; 11] = [
     FailureCode::VendorFailed,
     FailureCode::VendorTimeout,
     FailureCode::SessionEnded,
     FailureCode::AgentUnavailable,
     FailureCode::Cancelled,
     FailureCode::ContextExceeded,
+    FailureCode::InvalidAudio,
+    FailureCode::NoSpeech,
+    FailureCode::SpeechFailed,
+    FailureCode::SpeechUnavailable,
     FailureCode::InternalError,
 ];
 
@@ -128,11 +143,19 @@ struct Patch<'a> {
     session_id: Uuid,
     sequence: i64,
     status: JobStatus,
-    received: Option<(&'a Event, &'a MessageReceived)>,
+    received: Option<Received<'a>>,
     started_at: Option<DateTime<Utc>>,
     turn_attempts: Option<i64>,
     worker_id: Option<Cow<'a, str>>,
     finished: Option<Finished<'a>>,
+}
+
+/// The job's first event.
+#[derive(Clone, Copy)]
+struct Received<'a> {
+    event: &'a Event,
+    kind: JobKind,
+    message_id: MessageId,
 }
 
 struct Finished<'a> {
@@ -154,6 +177,7 @@ fn fold(entries: &[Entry]) -> Vec<Patch<'_>> {
     for (sequence, event) in readable(entries) {
         let job_id = match &event.payload {
             Payload::MessageReceived(message) => message.job_id,
+            Payload::RecordingReceived(recording) => recording.job_id,
             Payload::TurnStarted(turn) => turn.job_id,
             Payload::ReplyCompleted(reply) => reply.job_id,
             Payload::TurnFailed(failure) => failure.job_id,
@@ -180,10 +204,20 @@ fn fold(entries: &[Entry]) -> Vec<Patch<'_>> {
 }
 
 impl<'a> Patch<'a> {
+    /// A recording's words come after the recording itself.
+    fn receive(&mut self, event: &'a Event, kind: JobKind, message_id: MessageId) {
+        self.received.get_or_insert(Received { event, kind, message_id });
+    }
+
     fn add(&mut self, sequence: i64, event: &'a Event) {
         self.sequence = sequence;
         match &event.payload {
-            Payload::MessageReceived(message) => self.received = Some((event, message)),
+            Payload::MessageReceived(message) => {
+                self.receive(event, JobKind::Message, message.message_id);
+            }
+            Payload::RecordingReceived(recording) => {
+                self.receive(event, JobKind::VoiceMessage, recording.message_id);
+            }
             Payload::TurnStarted(turn) => {
                 self.status = JobStatus::Running;
                 self.started_at = self.started_at.or(Some(event.envelope.time));
@@ -246,11 +280,12 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
             select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::int8[],
                 $8::text[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::uuid[], $13::text[],
                 $14::uuid[], $15::uuid[], $16::text[], $17::uuid[], $18::text[], $19::text[], $20::int8[], $21::int8[],
-                $22::numeric[], $23::int8[], $24::text[], $25::int8[], $26::text[], $27::text[], $28::int8[])
+                $22::numeric[], $23::int8[], $24::text[], $25::int8[], $26::text[], $27::text[], $28::int8[],
+                $29::text[])
                 as patch (tenant_id, job_id, status, session_id, in_reply_to, correlation_id, turn_attempts, worker_id,
                 created_at, started_at, finished_at, agent_id, channel, message_id, content_key_id, content_ciphertext,
                 content_event_id, provider, model, tokens_in, tokens_out, cost_usd, latency_ms, tools_called, attempts,
-                error_code, error_detail, sequence)
+                error_code, error_detail, sequence, kind)
          ), touched as (
             update jobs set
                 status = patch.status,
@@ -283,7 +318,7 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
             worker_id, created_at, started_at, finished_at, agent_id, channel, message_id, content_key_id,
             content_ciphertext, content_event_id, provider, model, tokens_in, tokens_out, cost_usd, latency_ms,
             tools_called, attempts, error_code, error_detail, sequence)
-         select tenant_id, job_id, 'message', status, session_id, in_reply_to, correlation_id,
+         select tenant_id, job_id, kind, status, session_id, in_reply_to, correlation_id,
             coalesce(turn_attempts, 0), worker_id, created_at, started_at, finished_at, agent_id, channel, message_id,
             content_key_id, content_ciphertext, content_event_id, provider, model, tokens_in, tokens_out, cost_usd,
             latency_ms, tools_called::json, attempts, error_code, error_detail, sequence
@@ -302,11 +337,11 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
         column!(rows, |row| row.job_id) as _,
         column!(rows, |row| row.status.as_str()) as _,
         column!(rows, |row| row.session_id) as _,
-        column!(rows, |row| row.received.map(|(_, message)| message.message_id.0)) as _,
-        column!(rows, |row| row.received.map(|(event, _)| event.envelope.origin.correlation_id.as_str())) as _,
+        column!(rows, |row| row.received.map(|received| received.message_id.0)) as _,
+        column!(rows, |row| row.received.map(|received| received.event.envelope.origin.correlation_id.as_str())) as _,
         column!(rows, |row| row.turn_attempts) as _,
         column!(rows, |row| row.worker_id.as_deref()) as _,
-        column!(rows, |row| row.received.map(|(event, _)| event.envelope.time)) as _,
+        column!(rows, |row| row.received.map(|received| received.event.envelope.time)) as _,
         column!(rows, |row| row.started_at) as _,
         column!(finished, |end| end.map(|end| end.event.envelope.time)) as _,
         column!(finished, |end| end.map(|end| end.agent_id.0)) as _,
@@ -326,6 +361,7 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
         column!(failures, |failure| failure.map(|failure| failure.code.as_str())) as _,
         column!(failures, |failure| failure.map(|failure| text(&failure.detail).into_owned())) as _,
         column!(rows, |row| row.sequence) as _,
+        column!(rows, |row| row.received.map(|received| received.kind.as_str())) as _,
     )
     .execute(connection)
     .await?;
@@ -352,8 +388,10 @@ pub async fn job(
     )
     .fetch_optional(&mut *tx)
     .await?;
+    let mut records: Vec<JobRecord> = row.map(JobRow::record).transpose()?.into_iter().collect();
+    add_voices(&mut tx, tenant_id, &mut records).await?;
     tx.commit().await?;
-    row.map(JobRow::record).transpose()
+    Ok(records.pop())
 }
 
 /// The tenant's jobs, newest first.
@@ -375,90 +413,36 @@ pub async fn jobs(database: &Database, tenant_id: TenantId, page: Page) -> Resul
     )
     .fetch_all(&mut *tx)
     .await?;
+    let mut records = rows.into_iter().map(JobRow::record).collect::<Result<Vec<_>, _>>()?;
+    add_voices(&mut tx, tenant_id, &mut records).await?;
     tx.commit().await?;
-    rows.into_iter().map(JobRow::record).collect()
+    Ok(records)
 }
 
-struct JobRow {
-    job_id: Uuid,
-    kind: String,
-    status: String,
-    session_id: Uuid,
-    in_reply_to: Uuid,
-    correlation_id: String,
-    turn_attempts: i64,
-    worker_id: Option<String>,
-    created_at: DateTime<Utc>,
-    started_at: Option<DateTime<Utc>>,
-    finished_at: Option<DateTime<Utc>>,
-    agent_id: Option<Uuid>,
-    channel: Option<String>,
-    message_id: Option<Uuid>,
-    content_key_id: Option<Uuid>,
-    content_ciphertext: Option<String>,
-    content_event_id: Option<Uuid>,
-    provider: Option<String>,
-    model: Option<String>,
-    tokens_in: Option<i64>,
-    tokens_out: Option<i64>,
-    cost_usd: Option<Decimal>,
-    latency_ms: Option<i64>,
-    tools_called: Option<String>,
-    attempts: Option<i64>,
-    error_code: Option<String>,
-    error_detail: Option<String>,
-}
-
-impl JobRow {
-    fn record(mut self) -> Result<JobRecord, Error> {
-        let ending = self.ending()?;
-        let outcome = match (self.agent_id, self.channel.as_deref(), ending) {
-            (Some(agent_id), Some(channel), Some(ending)) => Some(JobOutcome {
-                agent_id: AgentId(agent_id),
-                channel: variant("channel", channel, &CHANNELS, Channel::as_str)?,
-                latency_ms: self.latency_ms.map(count).unwrap_or_default(),
-                attempts: self.attempts.map(count).unwrap_or_default(),
-                tokens_in: self.tokens_in.map(count).unwrap_or_default(),
-                tokens_out: self.tokens_out.map(count).unwrap_or_default(),
-                cost_usd: self.cost_usd.unwrap_or_default(),
-                ending,
-            }),
-            _ => None,
-        };
-        Ok(JobRecord {
-            id: JobId(self.job_id),
-            kind: variant("kind", &self.kind, &[JobKind::Message], JobKind::as_str)?,
-            status: variant("status", &self.status, &JobStatus::ALL, JobStatus::as_str)?,
-            session_id: SessionId(self.session_id),
-            in_reply_to: MessageId(self.in_reply_to),
-            correlation_id: self.correlation_id,
-            turn_attempts: count(self.turn_attempts),
-            worker_id: self.worker_id,
-            created_at: self.created_at,
-            started_at: self.started_at,
-            finished_at: self.finished_at,
-            outcome,
-        })
+/// Tells voice messages their words and how they were spoken: until that is known, they are under way.
+async fn add_voices(
+    connection: &mut PgConnection,
+    tenant_id: TenantId,
+    records: &mut [JobRecord],
+) -> Result<(), Error> {
+    let is_voice = |record: &JobRecord| record.kind == JobKind::VoiceMessage;
+    let ids: Vec<Uuid> = records.iter().filter(|record| is_voice(record)).map(|record| record.id.0).collect();
+    if ids.is_empty() {
+        return Ok(());
     }
-
-    fn ending(&mut self) -> Result<Option<JobEnding>, Error> {
-        if let Some(code) = &self.error_code {
-            let code = variant("error_code", code, &CODES, FailureCode::as_str)?;
-            let detail = self.error_detail.take().unwrap_or_default();
-            return Ok(Some(JobEnding::Failed { code, detail }));
+    let mut voices = voice_messages::of_jobs(connection, tenant_id, &ids).await?;
+    for record in records.iter_mut().filter(|record| is_voice(record)) {
+        let voice = voices.remove(&record.id).unwrap_or_default();
+        if record.status == JobStatus::Succeeded {
+            match &voice.voiced {
+                Some(voiced) => record.finished_at = Some(voiced.at),
+                None => {
+                    record.status = JobStatus::Running;
+                    (record.finished_at, record.outcome) = (None, None);
+                }
+            }
         }
-        let (Some(message_id), Some(key_id), Some(ciphertext), Some(event_id)) =
-            (self.message_id, self.content_key_id, self.content_ciphertext.take(), self.content_event_id)
-        else {
-            return Ok(None);
-        };
-        Ok(Some(JobEnding::Replied {
-            message_id: MessageId(message_id),
-            content: Sealed { key_id, ciphertext },
-            sealed_for: EventId(event_id),
-            provider: self.provider.take().unwrap_or_default(),
-            model: self.model.take().unwrap_or_default(),
-            tools_called: parsed("tools_called", self.tools_called.as_deref().unwrap_or("[]"))?,
-        }))
+        record.voice = Some(voice);
     }
+    Ok(())
 }

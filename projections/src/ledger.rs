@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 use events::call::{CallEnded, CarrierMetered, SpeechOutcome, SpeechWorkMetered};
 use events::session::{BilledAttempt, Channel};
+use events::voice_message::SpeechDone;
 use events::{AgentId, Entry, Event, JobId, Payload, TenantId};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
@@ -70,6 +71,7 @@ impl<'a> Line<'a> {
                 let (session_id, agent_id) = (summary.session_id.0, summary.agent_id);
                 (Bill { session_id, job_id: None, agent_id, channel: Channel::Voice }, &summary.billed)
             }
+            Payload::SpeechDone(work) => return vec![Self::of_message_speech(sequence, event, work)],
             Payload::SpeechMetered(work) => return vec![Self::of_speech(sequence, event, work)],
             Payload::CallEnded(CallEnded { metered: Some(metered), session_id, agent_id, .. }) => {
                 let (session_id, agent_id) = (session_id.0, *agent_id);
@@ -118,6 +120,30 @@ impl<'a> Line<'a> {
             kind: work.kind.as_str(),
             session_id: work.session_id.0,
             job_id: work.job_id,
+            agent_id: work.agent_id,
+            channel: Channel::Voice,
+            provider: &work.provider,
+            model: &work.model,
+            outcome: work.outcome.as_str(),
+            tokens: (0, 0),
+            audio_ms: work.audio_ms,
+            characters: work.characters,
+            requests: 1,
+            estimated: work.metered.estimated,
+            price_version: &work.metered.price_version,
+            cost_usd: work.metered.cost_usd,
+        }
+    }
+
+    /// Whatever the session's channel: somebody spoke.
+    fn of_message_speech(sequence: i64, event: &'a Event, work: &'a SpeechDone) -> Self {
+        Self {
+            sequence,
+            event,
+            id: event.envelope.id.0,
+            kind: work.kind.as_str(),
+            session_id: event.envelope.aggregate.id,
+            job_id: Some(work.job_id),
             agent_id: work.agent_id,
             channel: Channel::Voice,
             provider: &work.provider,

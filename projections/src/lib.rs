@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod provider_calls;
 pub mod tool_executions;
 pub mod transcripts;
+pub mod voice_messages;
 
 pub mod compare;
 pub mod progress;
@@ -30,6 +31,7 @@ pub mod source;
 
 pub mod database;
 pub mod keyring;
+pub mod sealed_file;
 pub mod snapshots;
 
 mod batch;
@@ -40,4 +42,5 @@ pub use database::{Config, Database, Error, MigrationError, Page, migrate};
 pub use keyring::{InvalidSecretKey, Keyring, KeyringError};
 pub use progress::Progress;
 pub use projection::Projection;
+pub use sealed_file::SealedFile;
 pub use source::{Entries, EntrySource, SourceError};

@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 
 use crate::{
     appointments, archive, calls, configuration, jobs, ledger, provider_calls, tool_executions, transcripts,
+    voice_messages,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +18,7 @@ pub enum Projection {
     Ledger,
     Appointments,
     Calls,
+    VoiceMessages,
     Archive,
 }
 
@@ -28,7 +30,7 @@ pub(crate) struct Table {
 }
 
 impl Projection {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Configuration,
         Self::Transcripts,
         Self::Jobs,
@@ -37,6 +39,7 @@ impl Projection {
         Self::Ledger,
         Self::Appointments,
         Self::Calls,
+        Self::VoiceMessages,
         Self::Archive,
     ];
 
@@ -50,6 +53,7 @@ impl Projection {
             Self::Ledger => "ledger",
             Self::Appointments => "appointments",
             Self::Calls => "calls",
+            Self::VoiceMessages => "voice_messages",
             Self::Archive => "archive",
         }
     }
@@ -68,6 +72,7 @@ impl Projection {
             Self::Ledger => ledger::TABLES,
             Self::Appointments => appointments::TABLES,
             Self::Calls => calls::TABLES,
+            Self::VoiceMessages => voice_messages::TABLES,
             Self::Archive => archive::TABLES,
         }
     }
@@ -87,6 +92,7 @@ impl Projection {
             Self::Ledger => ledger::apply(connection, entries).await,
             Self::Appointments => appointments::apply(connection, entries).await,
             Self::Calls => calls::apply(connection, entries).await,
+            Self::VoiceMessages => voice_messages::apply(connection, entries).await,
             Self::Archive => archive::apply(connection, entries).await,
         }
     }

@@ -151,6 +151,8 @@ async fn all_that_is_read(client: &Client, used: &Used) -> Vec<(String, Value)> 
             && route.is_api()
             && route.path != "/api/tenants"
             && !route.path.ends_with("/events")
+            // Of a message that was spoken; see `voice_messages`.
+            && !route.path.ends_with("{message_id}")
             // It asks somebody else, and is on record.
             && !route.path.ends_with("{id}/tools")
         {

@@ -34,5 +34,7 @@ mod spoken_calls;
 mod streaming;
 mod tool_runs;
 mod twilio_calls;
+mod utterances;
 mod vendor_faults;
+mod voice_messages;
 mod walk;

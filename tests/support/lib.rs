@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod openapi;
 pub mod process;
 pub mod raw;
+pub mod recording;
 pub mod socket;
 pub mod sse;
 pub mod truth;

@@ -16,6 +16,7 @@ pub mod summaries;
 pub mod tools;
 pub mod turns;
 pub mod voice;
+mod voice_messages;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

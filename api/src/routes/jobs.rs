@@ -18,6 +18,7 @@ use crate::openapi::problems;
 use crate::page::{PageQuery, list, next_after};
 use crate::problem::Problem;
 use crate::routes::messages::reply::{self, Reply};
+use crate::routes::voice_messages::answer::{self, VoiceReply};
 use crate::{App, freshness};
 
 const PATH: &str = "/api/jobs";
@@ -39,7 +40,7 @@ pub(crate) struct Job {
     #[schema(value_type = Uuid)]
     session_id: SessionId,
     /// What the waiting POST would have answered; `null` until the job has succeeded.
-    result: Option<Box<Reply>>,
+    result: Option<JobResult>,
     /// `null` unless the job failed.
     error: Option<JobError>,
     /// How many workers have taken it, one after the other: more than one when a worker died.
@@ -47,6 +48,14 @@ pub(crate) struct Job {
     created_at: DateTime<Utc>,
     /// `null` until the job is over.
     finished_at: Option<DateTime<Utc>>,
+}
+
+/// A message's reply, or that of a message that was spoken.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum JobResult {
+    Reply(Box<Reply>),
+    VoiceReply(Box<VoiceReply>),
 }
 
 /// Why a job failed.
@@ -59,11 +68,11 @@ pub(crate) struct JobError {
 }
 
 impl Job {
-    /// A message's job that was accepted just now.
-    pub(crate) fn queued(id: JobId, session_id: SessionId, created_at: DateTime<Utc>) -> Self {
+    /// A job that was accepted just now.
+    pub(crate) fn queued(kind: JobKind, id: JobId, session_id: SessionId, created_at: DateTime<Utc>) -> Self {
         Self {
             id,
-            kind: JobKind::Message.as_str(),
+            kind: kind.as_str(),
             status: JobStatus::Queued.as_str(),
             session_id,
             result: None,
@@ -78,7 +87,15 @@ impl Job {
 async fn answered(app: &App, tenant_id: TenantId, record: JobRecord) -> Result<Job, Problem> {
     let (result, error) = match reply::of_job(app, tenant_id, &record).await? {
         None => (None, None),
-        Some(Ok(reply)) => (Some(reply), None),
+        Some(Ok(reply)) => {
+            let result = match &record.voice {
+                None => JobResult::Reply(reply),
+                Some(voice) => {
+                    JobResult::VoiceReply(answer::of_job(app, tenant_id, &record, voice, *reply).await?)
+                }
+            };
+            (Some(result), None)
+        }
         Some(Err(problem)) => (
             None,
             Some(JobError { code: problem.code().name().to_owned(), detail: problem.detail().to_owned() }),

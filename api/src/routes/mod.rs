@@ -17,6 +17,7 @@ mod calls;
 mod messages;
 mod session_events;
 mod sessions;
+pub(crate) mod voice_messages;
 
 mod telephony;
 mod twilio;
@@ -59,6 +60,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(models::router())
         .merge(sessions::router())
         .merge(messages::router())
+        .merge(voice_messages::router())
         .merge(session_events::router())
         .merge(calls::router())
         .merge(jobs::router())

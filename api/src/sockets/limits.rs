@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct SocketLimits {
     /// Calls that this process holds at once; more are refused at once.
     pub max_calls: usize,
+    /// Utterances of `/ws/voice` that are worked on at once.
+    pub max_pipelines: usize,
     /// How long a call may last.
     pub call: Duration,
     /// How long a carrier's socket may be silent before it says whose call it is.
@@ -42,6 +44,7 @@ impl Default for SocketLimits {
     fn default() -> Self {
         Self {
             max_calls: 500,
+            max_pipelines: 10,
             call: Duration::from_secs(60 * 60),
             start: Duration::from_secs(10),
             worker: Duration::from_secs(10),

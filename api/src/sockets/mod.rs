@@ -1,6 +1,8 @@
 //! Sockets of calls: from a carrier's or a browser's wire format to frames on the media subjects and back, and nothing
 //! more. Who hears and speaks is a worker, which may die and be replaced while the socket stays.
 //!
+//! [`utterance`] is of another kind: no call, but one recording after the other.
+//!
 //! Start with [`line`], which knows everything and does nothing; [`hold`] is the loop that does it, [`browser`] and
 //! [`twilio`] are the two languages.
 
@@ -13,6 +15,7 @@ mod places;
 mod refusal;
 mod ticket;
 mod twilio;
+mod utterance;
 mod wire;
 
 use axum::extract::{FromRequestParts, WebSocketUpgrade};
@@ -26,9 +29,10 @@ pub use limits::SocketLimits;
 pub(crate) use places::Places;
 pub(crate) use ticket::Ticket;
 pub(crate) use twilio::{StreamToken, TWILIO_PATH};
+pub(crate) use utterance::MAX_SOCKETS as MAX_UTTERANCE_SOCKETS;
 
 pub(crate) fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(browser::router()).merge(twilio::router())
+    OpenApiRouter::new().merge(browser::router()).merge(twilio::router()).merge(utterance::router())
 }
 
 /// Takes bytes off a connection in pieces of this size: a 20 ms message of a carrier and some more. The library's own

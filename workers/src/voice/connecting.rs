@@ -118,7 +118,8 @@ impl Conversation {
     }
 }
 
-fn who_hears(agent: &AgentRecord) -> SttTarget {
+/// Whom the agent listens through.
+pub(crate) fn who_hears(agent: &AgentRecord) -> SttTarget {
     let settings = &agent.settings;
     let stt = settings.stt.as_ref();
     SttTarget {
@@ -128,7 +129,8 @@ fn who_hears(agent: &AgentRecord) -> SttTarget {
     }
 }
 
-fn who_speaks(agent: &AgentRecord) -> TtsTarget {
+/// Whose voice the agent has.
+pub(crate) fn who_speaks(agent: &AgentRecord) -> TtsTarget {
     let settings = &agent.settings;
     let tts = settings.tts.as_ref();
     TtsTarget {

@@ -24,6 +24,7 @@ mod stopwatch;
 
 use std::sync::Arc;
 
+use events::Payload;
 use nats::consume::{self, Delivery, Limits};
 use nats::topology::VOICE;
 use nats::{Failure, Handler};
@@ -31,6 +32,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Workers;
+use crate::voice_messages::VoiceMessages;
+
+pub(crate) use connecting::{who_hears, who_speaks};
 
 use claimed::Claimed;
 use conversation::{Conversation, LetGo};
@@ -41,13 +45,16 @@ const SOURCE: &str = "vocalbridge/voice";
 pub async fn run(workers: Workers, limits: Limits, shutdown: CancellationToken) {
     let (log, clock) = (workers.nats.log.clone(), workers.clock.clone());
     let tasks = TaskTracker::new();
-    let voice = Voice { workers, shutdown: shutdown.clone(), tasks: tasks.clone() };
+    let messages = VoiceMessages::new(workers.clone(), tasks.clone());
+    let voice = Voice { workers, messages, shutdown: shutdown.clone(), tasks: tasks.clone() };
     consume::run(log, clock, VOICE, limits, Arc::new(voice), shutdown).await;
     tasks.close();
 }
 
 struct Voice {
     workers: Workers,
+    /// Recordings come by the same lane.
+    messages: VoiceMessages,
     shutdown: CancellationToken,
     /// Who speaks a piece runs beside the call.
     tasks: TaskTracker,
@@ -55,6 +62,9 @@ struct Voice {
 
 impl Handler for Voice {
     async fn handle(&self, delivery: &Delivery) -> Result<(), Failure> {
+        if let Payload::RecordingReceived(received) = &delivery.recorded.event.payload {
+            return self.messages.handle(delivery, received).await;
+        }
         let Some(claimed) = Claimed::claim(&self.workers, delivery).await? else { return Ok(()) };
         let call_id = claimed.call_id;
         let conversation = Conversation::open(self.workers.clone(), claimed, self.tasks.clone()).await?;
@@ -69,6 +79,9 @@ impl Handler for Voice {
     }
 
     async fn give_up(&self, delivery: &Delivery, reason: &str) -> Result<(), Failure> {
+        if let Payload::RecordingReceived(received) = &delivery.recorded.event.payload {
+            return self.messages.give_up(delivery, received, reason).await;
+        }
         ending::give_up(&self.workers, delivery, reason).await
     }
 }

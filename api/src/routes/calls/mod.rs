@@ -6,6 +6,8 @@ mod change;
 mod recording;
 mod transcript;
 
+pub(crate) use recording::asked;
+
 use std::collections::HashMap;
 
 use axum::Json;

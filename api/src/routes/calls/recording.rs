@@ -1,6 +1,6 @@
 //! `GET /api/calls/{id}/recording`: what was said in a call, to be listened to.
 
-mod asked;
+pub(crate) mod asked;
 mod kept;
 
 use axum::body::Body;

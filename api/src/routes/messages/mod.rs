@@ -1,9 +1,9 @@
 //! Messages: what a customer says, and the agent's answer.
 
-mod post_message;
+pub(crate) mod post_message;
 pub(crate) mod reply;
 pub(crate) mod stream;
-mod wait;
+pub(crate) mod wait;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

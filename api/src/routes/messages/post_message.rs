@@ -9,6 +9,7 @@ use events::session::MessageReceived;
 use events::{Aggregate, Event, EventId, JobId, MessageId, Position, SessionId};
 use nats::live::Hear;
 use nats::{AppendError, Expect};
+use projections::jobs::JobKind;
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -105,7 +106,9 @@ pub(super) async fn post_message(
     let Accepted { session, position, ended } = accept(&app, &caller, &message, &once).await?;
     let mut waiting = Waiting::new(app.clone(), session, job_id, position.sequence, subscription);
     let response = match mode {
-        Mode::Async if !once.replayed => pending(Job::queued(job_id, session_id, once.at), prefer),
+        Mode::Async if !once.replayed => {
+            pending(Job::queued(JobKind::Message, job_id, session_id, once.at), prefer)
+        }
         Mode::Async => pending(look_up(&app, &caller, session_id, job_id, position, &once).await, prefer),
         Mode::Stream => stream::answer(caller.trace.clone(), facts, waiting, ended, place),
         Mode::Wait => {
@@ -255,10 +258,10 @@ async fn look_up(
     once: &Once,
 ) -> Job {
     let found = jobs::find(app, caller.tenant_id, job_id, Some(position)).await;
-    found.ok().flatten().unwrap_or_else(|| Job::queued(job_id, session_id, once.at))
+    found.ok().flatten().unwrap_or_else(|| Job::queued(JobKind::Message, job_id, session_id, once.at))
 }
 
-fn pending(job: Job, prefer: Prefer) -> Response {
+pub(crate) fn pending(job: Job, prefer: Prefer) -> Response {
     let location = format!("/api/jobs/{}", job.id);
     (StatusCode::ACCEPTED, [(header::LOCATION, location)], prefer.applied_to(Json(job))).into_response()
 }

@@ -129,7 +129,7 @@ pub(crate) async fn of_job(
     }))
 }
 
-fn failed(job_id: JobId, code: FailureCode, detail: &str) -> Problem {
+pub(crate) fn failed(job_id: JobId, code: FailureCode, detail: &str) -> Problem {
     let code = match code {
         FailureCode::VendorFailed => Code::VendorFailed,
         FailureCode::VendorTimeout => Code::VendorTimeout,
@@ -137,6 +137,10 @@ fn failed(job_id: JobId, code: FailureCode, detail: &str) -> Problem {
         FailureCode::AgentUnavailable => Code::AgentUnavailable,
         FailureCode::Cancelled => Code::Cancelled,
         FailureCode::ContextExceeded => Code::ContextExceeded,
+        FailureCode::InvalidAudio => Code::InvalidAudio,
+        FailureCode::NoSpeech => Code::NoSpeech,
+        FailureCode::SpeechFailed => Code::SpeechFailed,
+        FailureCode::SpeechUnavailable => Code::SpeechUnavailable,
         FailureCode::InternalError => Code::InternalError,
     };
     Problem::new(code, detail).with_job(job_id)
@@ -156,6 +160,10 @@ mod tests {
             (FailureCode::SessionEnded, StatusCode::CONFLICT),
             (FailureCode::AgentUnavailable, StatusCode::CONFLICT),
             (FailureCode::ContextExceeded, StatusCode::PAYLOAD_TOO_LARGE),
+            (FailureCode::InvalidAudio, StatusCode::UNPROCESSABLE_ENTITY),
+            (FailureCode::NoSpeech, StatusCode::UNPROCESSABLE_ENTITY),
+            (FailureCode::SpeechFailed, StatusCode::BAD_GATEWAY),
+            (FailureCode::SpeechUnavailable, StatusCode::SERVICE_UNAVAILABLE),
             (FailureCode::InternalError, StatusCode::INTERNAL_SERVER_ERROR),
         ] {
             let code = failed(JobId::new(), failure, "why").code();

@@ -55,13 +55,13 @@ fn media_range(item: &str) -> (String, f32) {
 }
 
 /// Whether one of the tags in `If-None-Match` is this one.
-pub(super) fn is_there_already(headers: &HeaderMap, tag: &str) -> bool {
+pub(crate) fn is_there_already(headers: &HeaderMap, tag: &str) -> bool {
     items(headers, header::IF_NONE_MATCH).any(|item| item == "*" || item.trim_start_matches("W/") == tag)
 }
 
 /// Which of a file's bytes are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Portion {
+pub(crate) enum Portion {
     Whole,
     Part(Range<u64>),
     /// The range begins where the file has ended.
@@ -71,7 +71,7 @@ pub(super) enum Portion {
 impl Portion {
     /// Of a file with so many bytes. A range that is not one, several ranges, and those of another version of the file
     /// are passed over, as the standard has it.
-    pub(super) fn of(headers: &HeaderMap, tag: &str, length: u64) -> Self {
+    pub(crate) fn of(headers: &HeaderMap, tag: &str, length: u64) -> Self {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let is_of_this = headers.get(header::IF_RANGE).is_none_or(|sent| sent.as_bytes() == tag.as_bytes());
         let range = text(header::RANGE).filter(|_| is_of_this).and_then(byte_range);
