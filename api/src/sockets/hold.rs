@@ -86,7 +86,8 @@ impl<W: Wire> Held<W> {
                 }
             }
             let wake = opened + self.line.wake_at();
-            if alarm.deadline() != wake {
+            // An alarm that rings too early does no harm; setting it later for every frame would cost more.
+            if wake < alarm.deadline() || alarm.is_elapsed() {
                 alarm.as_mut().reset(wake);
             }
             // Each is cancel-safe: a message that was not received yet stays where it is.
