@@ -1,15 +1,17 @@
 //! What the system's processes use, from /proc.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-/// The processes of the system under test.
+/// The processes of the system under test. Cheap to clone.
+#[derive(Clone)]
 pub struct Cpu {
     server: u32,
     nats: u32,
     postgres: u32,
     /// Postgres backends come and go; what one had used when last seen still counts.
-    backends: Mutex<HashMap<u32, u64>>,
+    backends: Arc<Mutex<HashMap<u32, u64>>>,
 }
 
 /// CPU ticks used so far.
@@ -18,6 +20,8 @@ pub struct Used {
     server: u64,
     nats: u64,
     postgres: u64,
+    /// Clients and vendors: this process.
+    outside: u64,
 }
 
 /// `sysconf(_SC_CLK_TCK)` on Linux.
@@ -26,7 +30,7 @@ const TICK_MS: f64 = 10.0;
 impl Cpu {
     pub fn of(server: u32, nats: u32, postgres: Vec<u32>) -> Self {
         let postgres = postgres.into_iter().min().unwrap_or_default();
-        Self { server, nats, postgres, backends: Mutex::default() }
+        Self { server, nats, postgres, backends: Arc::default() }
     }
 
     pub fn used(&self) -> Used {
@@ -35,14 +39,24 @@ impl Cpu {
             backends.insert(pid, ticks(pid));
         }
         let postgres = ticks(self.postgres) + backends.values().sum::<u64>();
-        Used { server: ticks(self.server), nats: ticks(self.nats), postgres }
+        let outside = ticks(std::process::id());
+        Used { server: ticks(self.server), nats: ticks(self.nats), postgres, outside }
     }
 
     /// Peak resident memory of api and workers.
     pub fn peak_memory_mib(&self) -> f64 {
+        self.status_kib("VmHWM:") / 1_024.0
+    }
+
+    /// Resident memory of api and workers now.
+    pub fn memory_kib(&self) -> f64 {
+        self.status_kib("VmRSS:")
+    }
+
+    fn status_kib(&self, field: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.server)).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default() / 1_024.0
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or_default()
     }
 }
 
@@ -52,7 +66,15 @@ impl Used {
             server: self.server - before.server,
             nats: self.nats - before.nats,
             postgres: self.postgres.saturating_sub(before.postgres),
+            outside: self.outside - before.outside,
         }
+    }
+
+    /// Cores that were busy over `elapsed`: api, workers and projections; nats-server; Postgres; this process.
+    pub fn cores(&self, elapsed: Duration) -> [f64; 4] {
+        let Self { server, nats, postgres, outside } = *self;
+        [server, nats, postgres, outside]
+            .map(|ticks| ticks as f64 * TICK_MS / 1_000.0 / elapsed.as_secs_f64())
     }
 
     pub fn total_ms(&self) -> f64 {
@@ -61,7 +83,7 @@ impl Used {
 
     pub fn split(&self, requests: usize) -> String {
         let each = |ticks: u64| ticks as f64 * TICK_MS / requests as f64;
-        let Self { server, nats, postgres } = *self;
+        let Self { server, nats, postgres, .. } = *self;
         format!(
             "api+workers+projections {:.3}, nats {:.3}, postgres {:.3}",
             each(server),

@@ -3,10 +3,12 @@
 //! The bench process is the clients and the vendor. The system under test is one process with all roles, with a
 //! nats-server and a Postgres of its own; every append is acknowledged by the log and every projection runs. What is
 //! called *added* is a percentile through the system minus the same percentile of the vendor called directly. Before
-//! that, on one core and without any of it, the media path of calls.
+//! that, on one core and without any of it, the media path of calls; after it, calls on an installation of their own.
 
+mod calls;
 mod cpu;
 mod http;
+mod installation;
 mod load;
 mod machine;
 mod media;
@@ -15,31 +17,24 @@ mod resamplers;
 mod speech;
 mod vendor_layer;
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cli::seed::{self, Credentials};
-use cli::services::{Durability, Services, ServicesConfig};
-use cli::settings::{self, Settings, environment};
 use cli::source::LogSource;
 use cli::system::System;
 use projections::Projection;
 use projections::rebuild::{self, Options};
-use secrecy::SecretString;
 use serde_json::json;
-use tests::{Client, Process, truth, world};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use vendors::simulator::{self, Control, SimulatorConfig};
+use tests::{Client, truth};
 
 use cpu::Cpu;
+use installation::Installation;
 use load::{Load, Measured, Target};
 use vendor_layer::VendorLayer;
 
 /// Short: `make bench ARGS=--quick`. Of the media path only: `make bench ARGS=--media`; of it and speech:
-/// `ARGS=--speech`.
+/// `ARGS=--speech`; of calls under load only: `ARGS=--calls`, and of
+/// 500 at once: `ARGS="--calls 500"`.
 struct Plan {
     /// How often the two figures that others on the machine disturb most are taken; the median counts.
     rounds: usize,
@@ -63,6 +58,11 @@ const SESSION_LENGTH: usize = 10;
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<()> {
     report::machine(&machine::stalls());
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    if std::env::args().any(|argument| argument == "--calls") {
+        let stages = std::env::args().filter_map(|argument| argument.parse().ok()).collect::<Vec<usize>>();
+        return calls::run(quick, Some(stages).filter(|stages| !stages.is_empty())).await;
+    }
     media::run()?;
     if std::env::args().any(|argument| argument == "--media") {
         return Ok(());
@@ -71,82 +71,37 @@ async fn main() -> Result<()> {
     if std::env::args().any(|argument| argument == "--speech") {
         return Ok(());
     }
-    let quick = std::env::args().any(|argument| argument == "--quick");
     let plan = if quick { QUICK } else { FULL };
-    let folder = tempfile::Builder::new().prefix("vocalbridge-bench-").tempdir()?;
-    let durability = if environment("BENCH_DURABILITY").as_deref() == Some("fast") {
-        Durability::Fast
-    } else {
-        Durability::Full
-    };
-    let binaries = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.data/bin");
     let vendor_layer = vendor_layer::run().await?;
     report::vendor_layer(&vendor_layer);
-    let config = ServicesConfig::new(folder.path().join("data"), durability).with_binaries_dir(binaries);
-    let services = Services::start(&config).await?;
-    let measured = run(&plan, &services, folder.path().to_path_buf(), &vendor_layer).await;
-    services.stop().await?;
-    measured
+    let installation = Installation::start(&[]).await?;
+    run(&plan, &installation, &vendor_layer).await?;
+    installation.stop().await?;
+    calls::run(quick, None).await
 }
 
-async fn run(plan: &Plan, services: &Services, folder: PathBuf, vendor_layer: &VendorLayer) -> Result<()> {
-    let credentials = Credentials::load_or_make(&folder.join("credentials.json"))?;
-    let login = SecretString::from(services.postgres.url().to_owned());
-    let admin = SecretString::from(services.postgres.admin_url().to_owned());
-    projections::migrate(&admin, settings::login_role(&login).context("no login role")?).await?;
-    let (tracker, end) = (TaskTracker::new(), CancellationToken::new());
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let vendor = listener.local_addr()?;
-    let mut simulated = SimulatorConfig::new(now);
-    simulated.vendor_a = Control { failure_rate: 0.0, ..Control::vendor_a() };
-    let vendor_end = end.clone();
-    tracker.spawn(async move { simulator::run(listener, simulated, vendor_end).await });
-
-    let port = world::free_port();
-    let settings: Vec<(String, String)> = [
-        ("DATABASE_URL", services.postgres.url()),
-        ("NATS_URL", services.nats.url()),
-        ("VOCALBRIDGE_OPERATOR_KEY", credentials.operator_key.as_str()),
-        ("VOCALBRIDGE_SECRET_KEY", credentials.secret_key.as_str()),
-        ("VENDOR_A_BASE_URL", &format!("http://{vendor}/vendor_a")),
-        ("VENDOR_B_BASE_URL", &format!("http://{vendor}/vendor_b")),
-        ("RUST_LOG", "warn"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .to_vec();
-    let lookup = |name: &str| settings.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-    let system = System::connect(Settings::read(&lookup)?).await?;
-    seed::seed(&system.nats.log, &system.keyring, &system.clock, &credentials).await?;
-    seed::project(&system).await?;
-    let arguments = ["serve", "--roles", "api,workers,projections", "--port", &port.to_string()];
-    let passed_on =
-        ["TOKIO_WORKER_THREADS"].iter().filter_map(|name| Some(((*name).to_owned(), environment(name)?)));
-    let server_settings: Vec<_> = settings.iter().cloned().chain(passed_on).collect();
-    let server = Process::start(&arguments, &server_settings, folder.join("server.log"));
-    let client = Client::new(&format!("http://127.0.0.1:{port}"), &credentials.tenants[0].api_key);
-    world::ready(&client).await;
-
-    let cpu = Cpu::of(server.pid(), services.nats.pid(), services.postgres.pids());
+async fn run(plan: &Plan, installation: &Installation, vendor_layer: &VendorLayer) -> Result<()> {
+    let Installation { credentials, vendor, system, cpu, .. } = installation;
     let gateway = Target::Gateway {
-        address: format!("127.0.0.1:{port}").parse()?,
+        address: installation.address,
         key: credentials.tenants[0].api_key.clone(),
         agent: credentials.tenants[0].agents[0].id.to_string(),
     };
-    let direct = Target::Vendor { address: vendor };
+    let direct = Target::Vendor { address: *vendor };
 
     // Warm both up: connections, caches, the allocator.
     for target in [&gateway, &direct] {
-        load::run(target, Load::Closed { connections: CONNECTIONS, requests: 2_000 }, &cpu).await?;
+        load::run(target, Load::Closed { connections: CONNECTIONS, requests: 2_000 }, cpu).await?;
     }
     let one = Load::Closed { connections: 1, requests: plan.closed_one };
-    let sides = Sides { direct: &direct, gateway: &gateway, cpu: &cpu };
+    let sides = Sides { direct: &direct, gateway: &gateway, cpu };
     let added_one = sides.rounds("one connection, 0 ms vendor", one, plan.rounds).await?;
     let steady = Load::Open { per_second: OPEN_RATE, seconds: plan.open_seconds };
     let added_steady =
         sides.rounds(&format!("{OPEN_RATE}/s open loop, 0 ms vendor"), steady, plan.rounds).await?;
     let many = Load::Closed { connections: CONNECTIONS, requests: plan.closed_many };
     let gateway_many = sides.once(&format!("{CONNECTIONS} connections, 0 ms vendor"), many).await?;
-    let lag = projected(&system).await?;
+    let lag = projected(system).await?;
 
     let control = client_of(&vendor.to_string());
     let slow = control.request(reqwest::Method::PUT, "/_control/vendor_a").json(&json!({ "latency_ms": 50 }));
@@ -161,8 +116,8 @@ async fn run(plan: &Plan, services: &Services, folder: PathBuf, vendor_layer: &V
         lag.as_secs_f64(),
         plan.closed_many
     );
-    projected(&system).await?;
-    let rebuilt_per_second = rebuild_rate(&system).await?;
+    projected(system).await?;
+    let rebuilt_per_second = rebuild_rate(system).await?;
     report::verdict(
         &added_one,
         &added_steady,
@@ -171,10 +126,6 @@ async fn run(plan: &Plan, services: &Services, folder: PathBuf, vendor_layer: &V
         rebuilt_per_second,
         vendor_layer,
     );
-    end.cancel();
-    drop(server);
-    tracker.close();
-    tracker.wait().await;
     Ok(())
 }
 

@@ -1,5 +1,8 @@
 //! What is printed.
 
+use hdrhistogram::Histogram;
+
+use crate::calls::Stage;
 use crate::load::Measured;
 use crate::machine::Stalls;
 use crate::media::Way;
@@ -108,6 +111,71 @@ pub fn media_verdict(own: &[Way], mulaw: f64, framing: f64) {
     line("mu-law there and back: times real time", mulaw, 20_000.0, false);
     line("framing: times real time", framing, 100_000.0, false);
     println!();
+}
+
+pub fn calls_heading() {
+    println!("calls at once, 20 ms u-law frames in real time; milliseconds, busy cores, KiB");
+    println!(
+        "{:>5} {:>6} {:>6} {:>6} {:>6} {:>24} {:>15} {:>8} {:>8} {:>27} {:>9} {:>6}",
+        "calls",
+        "spoilt",
+        "turns",
+        "silent",
+        "breaks",
+        "frame delay 50/99/99.9",
+        "gap 50/99",
+        "ring 99",
+        "own 99",
+        "cores: ours nats pg outside",
+        "KiB/call",
+        "load"
+    );
+}
+
+pub fn calls_stage(stage: &Stage) {
+    let [delay, late, latest] = [0.5, 0.99, 0.999].map(|quantile| millis(&stage.delay, quantile));
+    let [gap, longest_gap] = [0.5, 0.99].map(|quantile| millis(&stage.gap, quantile));
+    let [ours, nats, postgres, outside] = stage.cores;
+    println!(
+        "{:>5} {:>6} {:>6} {:>6} {:>6} {:>24} {:>15} {:>8.0} {:>8.1} {:>27} {:>9.0} {:>6.1}",
+        stage.calls,
+        stage.failed,
+        stage.turns,
+        stage.unheard + stage.unanswered,
+        stage.breaks,
+        format!("{delay:.1} {late:.1} {latest:.1}"),
+        format!("{gap:.0} {longest_gap:.0}"),
+        millis(&stage.set_up, 0.99),
+        millis(&stage.own_delay, 0.99),
+        format!("{ours:.2} {nats:.2} {postgres:.2} {outside:.2}"),
+        stage.memory_per_call_kib(),
+        stage.load_before
+    );
+    if let Some(failure) = &stage.first_failure {
+        println!("      the first that failed: {failure}");
+    }
+}
+
+/// What was to be reached with 500 calls, of the largest stage up to there.
+pub fn calls_verdict(stages: &[Stage]) {
+    const WANTED: usize = 500;
+    const MOST_DELAY_MS: f64 = 10.0;
+    let is_good = |stage: &&Stage| millis(&stage.delay, 0.99) <= MOST_DELAY_MS && stage.spoiled() == 0;
+    let most = stages.iter().filter(is_good).map(|stage| stage.calls).max().unwrap_or_default();
+    to_reach();
+    line("calls at once, none spoilt, frame delay p99 <= 10 ms", most as f64, WANTED as f64, false);
+    if let Some(stage) = stages.iter().rfind(|stage| stage.calls <= WANTED) {
+        let calls = stage.calls;
+        let delay_ms = millis(&stage.delay, 0.99);
+        line(&format!("frame delay p99 of {calls} calls (ms)"), delay_ms, MOST_DELAY_MS, true);
+        line(&format!("spoilt of {calls} calls"), stage.spoiled() as f64, 0.0, true);
+        line(&format!("memory per call of {calls} (KiB)"), stage.memory_per_call_kib(), 200.0, true);
+    }
+    println!();
+}
+
+fn millis(histogram: &Histogram<u64>, quantile: f64) -> f64 {
+    histogram.value_at_quantile(quantile) as f64 / 1_000.0
 }
 
 fn to_reach() {
