@@ -140,7 +140,8 @@ pub(crate) fn completed(mut document: Document) -> Document {
 
 /// Carriers sign their requests instead; who only looks at the service needs none.
 fn needs_key(path: &str) -> bool {
-    (path.starts_with("/api/") && !path.starts_with("/api/twilio/")) || path == "/ws/voice-browser"
+    (path.starts_with("/api/") && !path.starts_with("/api/twilio/"))
+        || ["/ws/voice", "/ws/voice-browser"].contains(&path)
 }
 
 fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
@@ -286,6 +287,9 @@ mod tests {
             "delete /api/telephony/twilio",
             "post /api/twilio/incoming",
             "post /api/twilio/status",
+            "post /api/sessions/{id}/voice/message",
+            "get /api/sessions/{id}/voice/audio/{message_id}",
+            "get /ws/voice",
             "get /ws/voice-browser",
             "get /ws/voice-twilio",
             "get /api/jobs",
