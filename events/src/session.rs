@@ -61,7 +61,7 @@ pub struct MessageReceived {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SpokenMessage {
     pub call_id: CallId,
-    /// Frames of 20 ms, counted from 0 since the call's socket was opened.
+    /// Frames of 20 ms, counted from 0 since the call was connected, over all its sockets.
     pub from_frame: u32,
     /// Its last frame. Whoever goes on with the call passes over everything up to it.
     pub through_frame: u32,
