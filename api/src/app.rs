@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use domain::Limits;
 use events::{AgentId, Clock, TenantId};
 use metrics_exporter_prometheus::PrometheusHandle;
 use nats::Nats;
-use projections::configuration::{self, AgentRecord, KeyRecord};
+use projections::configuration::{self, AgentRecord, KeyRecord, limits};
 use projections::{Database, Keyring, Progress};
 use secrecy::ExposeSecret;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -68,6 +69,7 @@ pub(crate) struct Shared {
     pub pipelines: Arc<Semaphore>,
     pub tokens: Tokens,
     agents: Recent<(TenantId, AgentId), Arc<AgentRecord>>,
+    limits: Recent<TenantId, Limits>,
     changes: watch::Receiver<u64>,
     own_changes: AtomicU64,
 }
@@ -97,6 +99,7 @@ impl App {
             places: Places::new(config.sockets.max_calls),
             tokens: Tokens::new(&keyring),
             agents: Recent::new(),
+            limits: Recent::new(),
             own_changes: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             shutdown,
@@ -149,5 +152,13 @@ impl App {
             Ok::<_, Problem>(agent.map(Arc::new))
         };
         self.agents.get((tenant_id, agent_id), self.configuration_generation(), lookup).await
+    }
+
+    /// What the tenant may have under way, as it was at most a second ago.
+    #[expect(dead_code, reason = "for what limits requests")]
+    pub(crate) async fn limits(&self, tenant_id: TenantId) -> Result<Limits, Problem> {
+        let lookup = async { Ok::<_, Problem>(Some(limits::limits(&self.database, tenant_id).await?)) };
+        let limits = self.limits.get(tenant_id, self.configuration_generation(), lookup).await?;
+        Ok(limits.unwrap_or_default())
     }
 }

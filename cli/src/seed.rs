@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use events::agent::{AgentCreated, AgentSettings};
 use events::invoice::{InvoiceRecorded, InvoiceStatus};
-use events::tenant::{KeyCreated, Role, TenantCreated};
+use events::tenant::{KeyCreated, LimitsSet, Role, TenantCreated};
 use events::{
     AgentId, Aggregate, ApiKeyId, Cause, Clock, CorrelationId, Event, EventId, Origin, Payload, TenantId,
 };
@@ -29,6 +29,8 @@ use crate::source::LogSource;
 use crate::system::System;
 
 const ENVIRONMENT: &str = "dev";
+const DEMO_LIMITS: LimitsSet =
+    LimitsSet { requests_per_minute: 60_000, concurrent_turns: 1_000, concurrent_calls: 1_000 };
 const PROJECTION_LIMIT: Duration = Duration::from_secs(60);
 
 /// The secrets of a development installation, made once and kept beside its data.
@@ -117,6 +119,7 @@ pub async fn seed(log: &Log, keyring: &Keyring, clock: &Clock, credentials: &Cre
         let webhook_secret = keyring.seal(tenant.id, tenant.id.0, id, &tenant.webhook_secret).await?;
         let created = TenantCreated { name: tenant.name.clone(), webhook_secret };
         first(id, Aggregate::tenant(tenant.id), created.into()).await?;
+        give_limits(log, clock, &cause, tenant.id).await?;
         let key = NewKey::from_secret(ENVIRONMENT, &tenant.api_key_secret()?);
         let key = KeyCreated {
             name: "demo".to_owned(),
@@ -143,6 +146,22 @@ pub async fn seed(log: &Log, keyring: &Keyring, clock: &Clock, credentials: &Cre
         }
     }
     Ok(())
+}
+
+/// A demo tenant has room for a load test; limits that it was given before stay.
+async fn give_limits(log: &Log, clock: &Clock, cause: &Cause, tenant_id: TenantId) -> Result<()> {
+    let aggregate = Aggregate::tenant(tenant_id);
+    let history = log.read(&aggregate, 0).await?;
+    if history.iter().any(|recorded| matches!(recorded.event.payload, Payload::LimitsSet(_))) {
+        return Ok(());
+    }
+    let event = Event::new(EventId::new(), clock.now(), "vocalbridge/seed", aggregate, cause, DEMO_LIMITS);
+    let last = history.last().map_or(0, |recorded| recorded.position.sequence);
+    match log.append(&event, Expect::Last(last)).await {
+        // Somebody set them meanwhile, or another seeds too.
+        Ok(_) | Err(AppendError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Applies what is in the log so far, so that the demo keys work from the first request on, whatever roles run.
@@ -250,6 +269,7 @@ impl DemoTenant {
                 system_prompt_id: None,
                 prompt_variables: Default::default(),
                 hedge_after_ms: None,
+                limits: None,
                 stt: None,
                 tts: None,
             };

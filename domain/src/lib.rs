@@ -4,12 +4,14 @@
 //! This crate must never do I/O, read a clock or make an id.
 //!
 //! Start with [`session`] (whose turn it is, and to do what) and [`call`] (which worker talks), then [`prompt`] and
-//! [`context`] (what a model is told, and what of a long conversation), [`prices`] and [`voice_prices`] (what it cost), [`calendar`] (which
+//! [`context`] (what a model is told, and what of a long conversation), [`prices`] and [`voice_prices`] (what it cost), [`limits`] and [`month`] (how much, and for how long), [`calendar`] (which
 //! times can be had) and [`transfer`] (whom a caller may be handed over to).
 
 pub mod calendar;
 pub mod call;
 pub mod context;
+pub mod limits;
+pub mod month;
 pub mod prices;
 pub mod prompt;
 pub mod session;
@@ -21,6 +23,8 @@ pub mod voice_turn;
 pub use calendar::{Calendar, Slot};
 pub use call::{Call, CallClaim};
 pub use context::{Fit, Said, Window, Windows};
+pub use limits::Limits;
+pub use month::{Month, Zone};
 pub use prices::{Price, PriceBook};
 pub use prompt::Prompt;
 pub use session::{Claim, Held, Line, Pending, Session, ToolCall, Turn};

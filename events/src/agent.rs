@@ -51,6 +51,20 @@ pub struct AgentSettings {
     /// What speaks to them; `None`: the local engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tts: Option<SpeechSettings>,
+    /// Beside those of the tenant; `None`: those alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<AgentLimits>,
+}
+
+/// What one agent may have under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentLimits {
+    /// Of requests that make the agent answer. `None`: no limit of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u32>,
+    /// `None`: no limit of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_concurrent_calls: Option<u32>,
 }
 
 /// An engine for speech.

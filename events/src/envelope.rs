@@ -96,6 +96,8 @@ pub enum Family {
     McpServers,
     /// The phone numbers and carriers of one tenant, under the tenant's id.
     Telephony,
+    /// All budgets of one tenant, under the tenant's id.
+    Budgets,
     Session,
     /// Facts about a session that no decision depends on (vendor attempts, tool runs): they stand beside the session,
     /// under the session's id, so that recording one never fails and never disturbs the session's compare-and-set.
@@ -108,7 +110,7 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Tenant,
         Self::Key,
         Self::Agent,
@@ -119,6 +121,7 @@ impl Family {
         Self::Functions,
         Self::McpServers,
         Self::Telephony,
+        Self::Budgets,
         Self::Session,
         Self::SessionFacts,
         Self::Call,
@@ -138,6 +141,7 @@ impl Family {
             Self::Functions => "functions",
             Self::McpServers => "mcp_servers",
             Self::Telephony => "telephony",
+            Self::Budgets => "budgets",
             Self::Session => "session",
             Self::SessionFacts => "session_facts",
             Self::Call => "call",
@@ -225,6 +229,11 @@ impl Aggregate {
     /// All numbers of a tenant are one history, as its functions are.
     pub fn telephony(tenant_id: TenantId) -> Self {
         Self { tenant_id, family: Family::Telephony, id: tenant_id.0 }
+    }
+
+    /// All budgets of a tenant are one history: so is what was told of them.
+    pub fn budgets(tenant_id: TenantId) -> Self {
+        Self { tenant_id, family: Family::Budgets, id: tenant_id.0 }
     }
 
     pub fn session(tenant_id: TenantId, session_id: SessionId) -> Self {

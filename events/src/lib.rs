@@ -5,11 +5,12 @@
 //! clock behind the caller's back: times and ids are passed in.
 //!
 //! Start with [`envelope`], then [`payload`] (the list of all event types), then the families: [`tenant`], [`agent`],
-//! [`prompt`], [`session`], [`voice_message`], [`call`], [`invoice`], [`appointment`], [`function`], [`mcp_server`], [`tool_run`], [`system`].
+//! [`prompt`], [`session`], [`voice_message`], [`call`], [`invoice`], [`appointment`], [`function`], [`mcp_server`], [`tool_run`], [`budget`], [`system`].
 
 pub mod agent;
 pub mod appointment;
 pub mod binding;
+pub mod budget;
 pub mod call;
 pub mod clock;
 pub mod envelope;

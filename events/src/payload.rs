@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Lane, agent, appointment, call, function, invoice, mcp_server, prompt, session, system, telephony,
-    tenant, tool_run, voice_message,
+    Lane, agent, appointment, budget, call, function, invoice, mcp_server, prompt, session, system,
+    telephony, tenant, tool_run, voice_message,
 };
 
 /// What one event type is called and whose work it is.
@@ -145,5 +145,10 @@ payloads! {
     NumberReleased(telephony::NumberReleased) = "vocalbridge.telephony.number_released", version 1, lane Note;
     TwilioConfigured(telephony::TwilioConfigured) = "vocalbridge.telephony.twilio_configured", version 1, lane Note;
     TwilioRemoved(telephony::TwilioRemoved) = "vocalbridge.telephony.twilio_removed", version 1, lane Note;
+    TenantSettingsChanged(tenant::TenantSettingsChanged) = "vocalbridge.tenant.settings_changed", version 1, lane Note;
+    LimitsSet(tenant::LimitsSet) = "vocalbridge.limits.set", version 1, lane Note;
+    BudgetSet(budget::BudgetSet) = "vocalbridge.budget.set", version 1, lane Note;
+    BudgetRemoved(budget::BudgetRemoved) = "vocalbridge.budget.removed", version 1, lane Note;
+    BudgetAlerted(budget::BudgetAlerted) = "vocalbridge.budget.alerted", version 1, lane Note;
     DeliveryParked(system::DeliveryParked) = "vocalbridge.system.delivery_parked", version 1, lane Note;
 }

@@ -1,12 +1,13 @@
 //! One sample of every payload, for the documents and the tests of everything that reads events.
 
+mod budgets;
 mod spoken;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use crate::agent::{AgentCreated, AgentDeleted, AgentSettings, AgentUpdated, CalendarSettings};
+use crate::agent::{AgentCreated, AgentDeleted, AgentLimits, AgentSettings, AgentUpdated, CalendarSettings};
 use crate::appointment::AppointmentBooked;
 use crate::call::*;
 use crate::function::{
@@ -72,6 +73,7 @@ fn settings() -> AgentSettings {
         system_prompt_id: None,
         prompt_variables: Default::default(),
         hedge_after_ms: None,
+        limits: Some(AgentLimits { requests_per_minute: Some(60), max_concurrent_calls: Some(2) }),
         stt: None,
         tts: None,
     }
@@ -434,6 +436,7 @@ pub fn payloads() -> Vec<Payload> {
         .into(),
     ];
     payloads.extend(spoken::payloads());
+    payloads.extend(budgets::payloads());
     payloads
 }
 
@@ -457,6 +460,9 @@ pub fn events() -> Vec<Event> {
             }
             Payload::McpServerCreated(_) | Payload::McpServerUpdated(_) | Payload::McpServerDeleted(_) => {
                 Aggregate::mcp_servers(tenant_id)
+            }
+            Payload::BudgetSet(_) | Payload::BudgetRemoved(_) | Payload::BudgetAlerted(_) => {
+                Aggregate::budgets(tenant_id)
             }
             Payload::ToolRunRequested(_) | Payload::ToolRunCompleted(_) => {
                 Aggregate::tool_run(tenant_id, id(10).into())

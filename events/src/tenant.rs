@@ -14,6 +14,23 @@ pub struct TenantCreated {
     pub webhook_secret: Sealed,
 }
 
+/// A tenant's own settings were replaced.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TenantSettingsChanged {
+    pub name: String,
+    /// An IANA name, such as `Europe/Berlin`: its months are those of the tenant's budgets.
+    pub time_zone: String,
+}
+
+/// What a tenant may have under way was set, in the place of what was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LimitsSet {
+    pub requests_per_minute: u32,
+    /// Messages that are being answered at once.
+    pub concurrent_turns: u32,
+    pub concurrent_calls: u32,
+}
+
 /// What a key may do; each role may do all that the ones after it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

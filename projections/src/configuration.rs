@@ -4,6 +4,7 @@
 //! These events are rare, so each is written by itself.
 
 pub mod custom_functions;
+pub mod limits;
 pub mod mcp_servers;
 pub mod prompts;
 pub mod telephony;
@@ -35,6 +36,8 @@ pub(crate) const TABLES: &[Table] = &[
     Table { name: "mcp_servers", key: &["tenant_id", "mcp_server_id"] },
     Table { name: "phone_numbers", key: &["tenant_id", "number"] },
     Table { name: "twilio_accounts", key: &["tenant_id"] },
+    Table { name: "limits", key: &["tenant_id"] },
+    Table { name: "budgets", key: &["tenant_id", "scope", "id"] },
 ];
 
 /// A business that uses VocalBridge.
@@ -46,6 +49,8 @@ pub struct TenantRecord {
     pub webhook_secret: Sealed,
     /// The event that `webhook_secret` is sealed for.
     pub webhook_secret_sealed_for: EventId,
+    /// An IANA name.
+    pub time_zone: String,
     pub created_at: DateTime<Utc>,
 }
 
@@ -192,6 +197,7 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
                 custom_functions::apply(&mut *connection, sequence, event).await?;
                 mcp_servers::apply(&mut *connection, sequence, event).await?;
                 telephony::apply(&mut *connection, sequence, event).await?;
+                limits::apply(&mut *connection, sequence, event).await?;
                 continue;
             }
         };
@@ -264,7 +270,8 @@ pub async fn tenant(database: &Database, tenant_id: TenantId) -> Result<Option<T
     let mut tx = database.tenant(tenant_id).await?;
     let row = sqlx::query_as!(
         TenantRow,
-        "select tenant_id, name, webhook_secret_key_id, webhook_secret_ciphertext, webhook_secret_event_id, created_at
+        "select tenant_id, name, webhook_secret_key_id, webhook_secret_ciphertext, webhook_secret_event_id, time_zone,
+            created_at
          from tenants where tenant_id = $1",
         tenant_id.0
     )
@@ -283,7 +290,8 @@ pub async fn tenants(database: &Database, page: Page) -> Result<Vec<TenantRecord
         TenantRow,
         r#"select tenant_id as "tenant_id!", name as "name!", webhook_secret_key_id as "webhook_secret_key_id!",
             webhook_secret_ciphertext as "webhook_secret_ciphertext!",
-            webhook_secret_event_id as "webhook_secret_event_id!", created_at as "created_at!"
+            webhook_secret_event_id as "webhook_secret_event_id!", time_zone as "time_zone!",
+            created_at as "created_at!"
          from all_tenants($1, $2)"#,
         page.after,
         page.limit
@@ -423,6 +431,7 @@ struct TenantRow {
     webhook_secret_key_id: Uuid,
     webhook_secret_ciphertext: String,
     webhook_secret_event_id: Uuid,
+    time_zone: String,
     created_at: DateTime<Utc>,
 }
 
@@ -436,6 +445,7 @@ impl TenantRow {
                 ciphertext: self.webhook_secret_ciphertext,
             },
             webhook_secret_sealed_for: EventId(self.webhook_secret_event_id),
+            time_zone: self.time_zone,
             created_at: self.created_at,
         }
     }

@@ -119,5 +119,9 @@ pub(crate) fn configures(event: &Event) -> bool {
             | Payload::McpServerCreated(_)
             | Payload::McpServerUpdated(_)
             | Payload::McpServerDeleted(_)
+            | Payload::TenantSettingsChanged(_)
+            | Payload::LimitsSet(_)
+            | Payload::BudgetSet(_)
+            | Payload::BudgetRemoved(_)
     )
 }

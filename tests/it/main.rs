@@ -16,6 +16,7 @@ mod hostile_sockets;
 mod house;
 mod idempotency;
 mod isolation;
+mod limits;
 mod log;
 mod long_conversations;
 mod mcp_servers;

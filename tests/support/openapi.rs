@@ -36,6 +36,8 @@ impl Route {
     pub fn body(&self) -> Value {
         match self.operation["operationId"].as_str().unwrap_or_default() {
             "create_tenant" | "create_agent" | "replace_agent" => json!({ "name": "Another" }),
+            "set_limits" => json!({ "concurrent_calls": 7 }),
+            "patch_own_tenant" => json!({ "time_zone": "Europe/Berlin" }),
             "patch_agent" | "patch_system_prompt" => json!({ "description": "changed" }),
             "create_system_prompt" | "replace_system_prompt" => {
                 json!({ "name": "Another", "content": "Hello" })

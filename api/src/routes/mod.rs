@@ -7,6 +7,7 @@ mod service;
 mod agents;
 mod custom_functions;
 mod keys;
+mod limits;
 mod mcp_servers;
 mod models;
 mod system_prompts;
@@ -52,6 +53,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(service::router())
         .merge(tenants::router())
         .merge(keys::router())
+        .merge(limits::router())
         .merge(agents::router())
         .merge(system_prompts::router())
         .merge(tools::router())

@@ -7,8 +7,9 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
-use events::tenant::{KeyCreated, Role, TenantCreated};
-use events::{Aggregate, ApiKeyId, Event, EventId, TenantId};
+use domain::Zone;
+use events::tenant::{KeyCreated, Role, TenantCreated, TenantSettingsChanged};
+use events::{Aggregate, ApiKeyId, Event, EventId, Payload, Recorded, TenantId};
 use projections::Projection;
 use projections::configuration::{self, TenantRecord};
 use serde::{Deserialize, Serialize};
@@ -18,22 +19,27 @@ use utoipa_axum::routes;
 
 use crate::api_key::{self, NewKey};
 use crate::app::SOURCE;
-use crate::auth::{Operator, Viewer};
-use crate::extract::{Posted, QueryOf};
+use crate::append::{self, Decision};
+use crate::auth::{Admin, Operator, Viewer};
+use crate::extract::{JsonBody, Posted, QueryOf};
 use crate::idempotency::Makes;
 use crate::openapi::problems;
 use crate::page::{PageQuery, list, next_after};
 use crate::problem::Problem;
+use crate::routes::merge::{Sent, or, sent};
 use crate::validation::Mistakes;
-use crate::{App, append, freshness};
+use crate::{App, freshness};
 
 const PATH: &str = "/api/tenants";
 const MAX_NAME_CHARS: usize = 200;
+const DEFAULT_TIME_ZONE: &str = "UTC";
 /// What a tenant's first key is called.
 const FIRST_KEY_NAME: &str = "first key";
 
 pub(crate) fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(create_tenant, list_tenants)).routes(routes!(get_own_tenant))
+    OpenApiRouter::new()
+        .routes(routes!(create_tenant, list_tenants))
+        .routes(routes!(get_own_tenant, patch_own_tenant))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -49,6 +55,9 @@ struct Tenant {
     id: TenantId,
     #[schema(example = "TechCorp")]
     name: String,
+    /// An IANA name: the clock of the tenant's budgets.
+    #[schema(example = "Europe/Berlin")]
+    time_zone: String,
     created_at: DateTime<Utc>,
 }
 
@@ -65,9 +74,23 @@ struct CreatedTenant {
     webhook_secret: String,
 }
 
+/// What is left out stays as it is.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(example = json!({ "time_zone": "Europe/Berlin" }))]
+struct TenantPatch {
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
+    name: Sent<String>,
+    /// An IANA name. A month of the tenant's budgets begins and ends at midnight there; `null`: UTC.
+    #[serde(deserialize_with = "sent")]
+    #[schema(value_type = Option<String>)]
+    time_zone: Sent<String>,
+}
+
 impl From<TenantRecord> for Tenant {
     fn from(record: TenantRecord) -> Self {
-        Self { id: record.id, name: record.name, created_at: record.created_at }
+        Self { id: record.id, name: record.name, time_zone: record.time_zone, created_at: record.created_at }
     }
 }
 
@@ -114,7 +137,8 @@ async fn create_tenant(
     let first_key = append::create(&app, event, once.replayed).await?;
     freshness::of_change(&app, tenant.position).await;
     freshness::of_change(&app, first_key.position).await;
-    let tenant = Tenant { id: tenant_id, name: name.clone(), created_at: once.at };
+    let time_zone = DEFAULT_TIME_ZONE.to_owned();
+    let tenant = Tenant { id: tenant_id, name: name.clone(), time_zone, created_at: once.at };
     Ok(once.mark((StatusCode::CREATED, Json(CreatedTenant { tenant, api_key: key.text, webhook_secret }))))
 }
 
@@ -153,4 +177,57 @@ async fn get_own_tenant(State(app): State<App>, Viewer(caller): Viewer) -> Resul
     freshness::of_aggregate(&app, Projection::Configuration, Aggregate::tenant(caller.tenant_id)).await;
     let tenant = configuration::tenant(&app.database, caller.tenant_id).await?;
     tenant.map(|tenant| Json(tenant.into())).ok_or_else(|| Problem::not_found("tenant"))
+}
+
+/// Change the tenant of the key
+///
+/// Role: admin.
+#[utoipa::path(
+    patch, path = "/api/tenants/me", tag = "Tenants", operation_id = "patch_own_tenant", request_body = TenantPatch,
+    responses((status = 200, description = "The tenant", body = Tenant), problems::Writing)
+)]
+async fn patch_own_tenant(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    JsonBody(patch): JsonBody<TenantPatch>,
+) -> Result<Json<Tenant>, Problem> {
+    let (tenant_id, event_id) = (caller.tenant_id, EventId::new());
+    let aggregate = Aggregate::tenant(tenant_id);
+    let (position, tenant) = append::update(&app, aggregate, |history| {
+        let present = tenant_of(tenant_id, history).ok_or_else(|| Problem::not_found("tenant"))?;
+        let tenant = Tenant {
+            name: or(patch.name.clone(), &present.name, String::new),
+            time_zone: or(patch.time_zone.clone(), &present.time_zone, || DEFAULT_TIME_ZONE.to_owned()),
+            ..present
+        };
+        let mut mistakes = Mistakes::default();
+        mistakes.check_required("name", &tenant.name, MAX_NAME_CHARS);
+        if Zone::named(&tenant.time_zone).is_none() {
+            mistakes.add("time_zone", "must be an IANA name such as Europe/Berlin");
+        }
+        mistakes.into_result()?;
+        let changed =
+            TenantSettingsChanged { name: tenant.name.clone(), time_zone: tenant.time_zone.clone() };
+        let event = Event::new(event_id, app.clock.now(), SOURCE, aggregate, &caller.cause(), changed);
+        Ok(Decision::Append(Box::new(event), tenant))
+    })
+    .await?;
+    freshness::of_change(&app, position).await;
+    Ok(Json(tenant))
+}
+
+/// What a tenant's history comes to; `None`: it was never created.
+fn tenant_of(id: TenantId, history: &[Recorded]) -> Option<Tenant> {
+    history.iter().fold(None, |tenant, recorded| match (&recorded.event.payload, tenant) {
+        (Payload::TenantCreated(created), _) => Some(Tenant {
+            id,
+            name: created.name.clone(),
+            time_zone: DEFAULT_TIME_ZONE.to_owned(),
+            created_at: recorded.event.envelope.time,
+        }),
+        (Payload::TenantSettingsChanged(changed), Some(tenant)) => {
+            Some(Tenant { name: changed.name.clone(), time_zone: changed.time_zone.clone(), ..tenant })
+        }
+        (_, tenant) => tenant,
+    })
 }

@@ -81,6 +81,7 @@ impl Story {
             system_prompt_id: None,
             prompt_variables: Default::default(),
             hedge_after_ms: None,
+            limits: None,
             stt: None,
             tts: None,
         }

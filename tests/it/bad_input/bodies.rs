@@ -194,6 +194,12 @@ async fn a_body_that_cannot_be_used_is_refused_with_the_field_it_fails_on() {
         ("/api/agents", json!({ "name": "a", "hedge_after_ms": 30_001 }), "hedge_after_ms"),
         ("/api/agents", json!({ "name": "a", "hedge_after_ms": -1 }), "hedge_after_ms"),
         ("/api/agents", json!({ "name": "a", "hedge_after_ms": "soon" }), "hedge_after_ms"),
+        (
+            "/api/agents",
+            json!({ "name": "a", "limits": { "requests_per_minute": 0 } }),
+            "limits.requests_per_minute",
+        ),
+        ("/api/agents", json!({ "name": "a", "limits": 5 }), "limits"),
         ("/api/keys", json!({ "role": "viewer" }), "name"),
         ("/api/keys", json!({ "name": "k" }), "role"),
         ("/api/keys", json!({ "name": "k", "role": "king" }), "role"),

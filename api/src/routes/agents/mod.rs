@@ -1,6 +1,7 @@
 //! Agents: who talks to the customers, and how.
 
 mod calendar;
+mod limits;
 mod owned;
 mod prompt;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use crate::routes::answers::Deleted;
 use crate::{App, freshness};
 
 use calendar::CalendarView;
+use limits::LimitsView;
 use owned::Owned;
 use settings::{AgentBody, AgentPatch};
 use speech::SpeechView;
@@ -86,6 +88,8 @@ struct Agent {
     transfer_numbers: Vec<String>,
     /// `null`: never a second request beside a slow first one.
     hedge_after_ms: Option<u32>,
+    /// `null`: the tenant's limits alone.
+    limits: Option<LimitsView>,
     /// What hears the callers; `null`: the local engine.
     stt: Option<SpeechView>,
     /// What speaks to the callers; `null`: the local engine.
@@ -117,6 +121,7 @@ impl Agent {
             calendar: settings.calendar.map(CalendarView::from),
             transfer_numbers: settings.transfer_numbers,
             hedge_after_ms: settings.hedge_after_ms,
+            limits: settings.limits.map(LimitsView::from),
             stt: settings.stt.map(SpeechView::from),
             tts: settings.tts.map(SpeechView::from),
             created_at: at.0,

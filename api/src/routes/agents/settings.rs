@@ -14,6 +14,7 @@ use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use super::calendar::{self, CalendarPatch};
+use super::limits::{self, LimitsPatch};
 use super::owned::Owned;
 use super::prompt::{AgentPrompt, SentPrompt};
 use super::speech::{self, SpeechPatch};
@@ -103,6 +104,10 @@ pub(crate) struct AgentPatch {
     #[serde(deserialize_with = "sent")]
     #[schema(value_type = Option<u32>, minimum = 100, maximum = 30000)]
     hedge_after_ms: Sent<u32>,
+    /// What the agent may have under way; `null`: the tenant's limits alone. A patch merges into it.
+    #[serde(deserialize_with = "calendar::sent_object")]
+    #[schema(value_type = Option<LimitsPatch>)]
+    limits: Sent<LimitsPatch>,
     /// What hears the callers; `null`: the local engine. A patch merges into it.
     #[serde(deserialize_with = "calendar::sent_object")]
     #[schema(value_type = Option<SpeechPatch>)]
@@ -227,6 +232,7 @@ impl AgentPatch {
             },
             transfer_numbers: or(self.transfer_numbers, &base.transfer_numbers, Vec::new),
             hedge_after_ms: self.hedge_after_ms.unwrap_or(base.hedge_after_ms),
+            limits: limits::merged(self.limits, base.limits.as_ref()),
             stt: speech::merged(self.stt, base.stt.as_ref()),
             tts: speech::merged(self.tts, base.tts.as_ref()),
         };
@@ -259,6 +265,7 @@ fn defaults(providers: &[Provider]) -> AgentSettings {
         calendar: None,
         transfer_numbers: Vec::new(),
         hedge_after_ms: None,
+        limits: None,
         stt: None,
         tts: None,
     }
@@ -421,6 +428,7 @@ fn check(settings: &AgentSettings, mistakes: &mut Mistakes) {
         let (least, most) = HEDGE_AFTER_MS.into_inner();
         mistakes.add("hedge_after_ms", format_args!("must be {least} to {most}, or null"));
     }
+    limits::check(settings.limits.as_ref(), mistakes);
     speech::check("stt", settings.stt.as_ref(), mistakes);
     speech::check("tts", settings.tts.as_ref(), mistakes);
 }
