@@ -10,7 +10,7 @@ use events::{AgentId, Clock, TenantId};
 use metrics_exporter_prometheus::PrometheusHandle;
 use nats::Nats;
 use projections::configuration::{self, AgentRecord, KeyRecord, limits};
-use projections::{Database, Keyring, Progress};
+use projections::{Database, Keyring, PriceBooks, Progress};
 use secrecy::ExposeSecret;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -68,6 +68,7 @@ pub(crate) struct Shared {
     /// One permit per utterance that is worked on.
     pub pipelines: Arc<Semaphore>,
     pub tokens: Tokens,
+    pub prices: PriceBooks,
     agents: Recent<(TenantId, AgentId), Arc<AgentRecord>>,
     limits: Recent<TenantId, Limits>,
     changes: watch::Receiver<u64>,
@@ -85,6 +86,8 @@ impl Deref for App {
 impl App {
     pub(crate) fn new(api: Api, shutdown: CancellationToken) -> Self {
         let Api { nats, database, keyring, progress, clock, config, metrics } = api;
+        let changes = progress.config_changes();
+        let prices = PriceBooks::new(database.clone(), clock.clone(), changes, config.prices.clone());
         Self(Arc::new(Shared {
             followers: Followers::new(nats.log.partitions()),
             changes: progress.config_changes(),
@@ -98,6 +101,7 @@ impl App {
             pipelines: Arc::new(Semaphore::new(config.sockets.max_pipelines)),
             places: Places::new(config.sockets.max_calls),
             tokens: Tokens::new(&keyring),
+            prices,
             agents: Recent::new(),
             limits: Recent::new(),
             own_changes: AtomicU64::new(0),

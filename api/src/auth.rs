@@ -49,6 +49,25 @@ impl Operator {
     }
 }
 
+/// Either may read what is asked for; how much of it is the handler's to say.
+pub(crate) enum OperatorOrViewer {
+    Operator,
+    Viewer(Caller),
+}
+
+impl FromRequestParts<App> for OperatorOrViewer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let trace = trace_of(parts);
+        let key = sent_key(&parts.headers)?;
+        if is_operator(app, &api_key::digest(key)) {
+            return Ok(Self::Operator);
+        }
+        caller(app, trace, key, Role::Viewer).await.map(Self::Viewer)
+    }
+}
+
 macro_rules! role_extractors {
     ($($role:ident;)*) => {$(
         impl FromRequestParts<App> for $role {

@@ -127,6 +127,7 @@ pub(crate) async fn end(
         let history = app.nats.log.read(&session, 0).await?;
         let count =
             |is: fn(&Payload) -> bool| history.iter().filter(|recorded| is(&recorded.event.payload)).count();
+        let prices = app.prices.book(tenant_id).await?;
         let now = app.clock.now();
         // The session first: once the call is over, nobody comes back to it.
         if count(|payload| matches!(payload, Payload::SessionEnded(_))) == 0 {
@@ -148,7 +149,7 @@ pub(crate) async fn end(
                 .call
                 .transport
                 .carrier()
-                .map(|carrier| app.config.prices.meter_carrier(carrier, duration_ms, requests)),
+                .map(|carrier| prices.at(now).meter_carrier(carrier, duration_ms, requests)),
         };
         let event = Event::new(event_id, now, SOURCE, aggregate, cause, ended);
         match app.nats.log.append(&event, Expect::Last(call.last_sequence)).await {

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use domain::prices::PriceBook;
+use domain::{PriceList, Windows};
 use events::TenantId;
-use rust_decimal::Decimal;
 use secrecy::SecretString;
 use vendors::http::guard::UrlPolicy;
 
@@ -25,8 +24,8 @@ pub struct Config {
     pub urls: UrlPolicy,
     pub sockets: SocketLimits,
     pub telephony: Telephony,
-    /// What a carrier's call costs that is ended here.
-    pub prices: PriceBook,
+    /// The list for everybody, as it stood in the log when the process started.
+    pub prices: PriceList,
     /// Longer bodies are refused.
     pub max_body_bytes: usize,
     /// How long a message POST waits for its answer when the client does not say.
@@ -60,8 +59,8 @@ pub struct LanguageModels {
     pub providers: Vec<Provider>,
     /// Vendors that would be there if a variable were set.
     pub absent: Vec<AbsentProvider>,
-    /// Models by name: the vendors' defaults, and those with a price.
-    pub named: Vec<Model>,
+    /// How much of a conversation each model can be told.
+    pub windows: Windows,
 }
 
 /// An LLM vendor that agents can be given.
@@ -86,18 +85,6 @@ pub struct AbsentProvider {
     /// The variable that would configure it, such as `OPENAI_API_KEY`.
     pub variable: String,
     pub model_prefixes: Vec<String>,
-}
-
-/// A model that agents can be given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Model {
-    pub provider: String,
-    pub name: String,
-    pub is_default: bool,
-    /// USD per million tokens in and out.
-    pub price: Option<(Decimal, Decimal)>,
-    /// What it can take in and answer at once.
-    pub context_tokens: u64,
 }
 
 impl Config {

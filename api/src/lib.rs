@@ -29,6 +29,7 @@ mod page;
 mod prefer;
 mod prompt_variables;
 mod validation;
+mod waiting;
 
 mod append;
 mod calls;
@@ -53,7 +54,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use api_key::NewKey;
-pub use config::{AbsentProvider, Config, LanguageModels, Model, Provider, Telephony, TwilioAccount};
+pub use config::{AbsentProvider, Config, LanguageModels, Provider, Telephony, TwilioAccount};
 
 pub use sockets::SocketLimits;
 

@@ -35,6 +35,7 @@ use crate::problem::{Code, FieldError, MEDIA_TYPE, ProblemBody};
         (name = "Sessions", description = "Conversations and their messages"),
         (name = "Calls", description = "Conversations by voice: their sockets, numbers and carriers"),
         (name = "Jobs", description = "Accepted work and what became of it"),
+        (name = "Prices", description = "What the work of vendors costs, and correcting what was charged"),
         (name = "Analytics", description = "Usage, vendor requests, tool runs"),
     ),
     components(schemas(ProblemBody, FieldError))

@@ -1,28 +1,25 @@
 //! Running a tool by hand: the request is an event, a worker runs the tool, and its completion is waited for. Repeated
 //! with the same `Idempotency-Key`, a request finds its own run and never makes a second one.
 
-use std::time::Duration;
-
 use events::session::ToolStatus;
 use events::tool_run::{ToolRunCompleted, ToolRunRequested};
 use events::{
     AgentId, Aggregate, Event, EventId, FunctionId, JobId, McpServerId, Payload, Recorded, TenantId,
     ToolCallId,
 };
-use nats::LiveMessage;
-use nats::live::{Hear, LiveSubscription};
+use nats::live::Hear;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::App;
 use crate::app::SOURCE;
 use crate::append;
 use crate::auth::Caller;
 use crate::idempotency::Once;
 use crate::prefer::Prefer;
 use crate::problem::{Code, Problem};
+use crate::{App, waiting};
 
 /// What is to be run.
 pub(crate) struct Wanted {
@@ -52,9 +49,6 @@ pub(crate) struct Ended {
     latency_ms: u64,
 }
 
-/// The log is looked at so often while nothing is heard.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
 /// Runs what is `wanted`, unless this very request did so before, and waits for the end. `wanted` is asked only for a
 /// new run. Also answers the HTTP status of a function's server.
 pub(crate) async fn run(
@@ -83,7 +77,7 @@ pub(crate) async fn run(
     }
     let deadline = Instant::now() + prefer.wait.unwrap_or(app.config.default_wait);
     let ended = tokio::select! {
-        ended = wait(app, aggregate, live, is_under_way, deadline) => ended?,
+        ended = waiting::for_end(app, aggregate, live, is_under_way, deadline, completion) => ended?,
         () = app.nearly_drained() => {
             return Err(Problem::new(Code::ShuttingDown, "the tool runs on; ask again with the same Idempotency-Key"));
         }
@@ -97,52 +91,9 @@ pub(crate) async fn run(
     }
 }
 
-/// The run's end, heard live or found in the log; `None` when there is none by `deadline`.
-async fn wait(
-    app: &App,
-    aggregate: Aggregate,
-    live: LiveSubscription,
-    may_be_over: bool,
-    deadline: Instant,
-) -> Result<Option<(EventId, ToolRunCompleted)>, Problem> {
-    let mut live = Some(live);
-    let mut look_at = if may_be_over { Instant::now() } else { Instant::now() + LOOK_AGAIN };
-    loop {
-        tokio::select! {
-            heard = heard(&mut live) => match heard {
-                Some(LiveMessage::Happened(recorded)) => {
-                    if let Some(ended) = completion(*recorded) {
-                        return Ok(Some(ended));
-                    }
-                }
-                Some(LiveMessage::Delta(_)) => {}
-                // The connection was closed for good; the log is still looked at.
-                None => live = None,
-            },
-            () = sleep_until(look_at.min(deadline)) => {
-                let history = app.nats.log.read(&aggregate, 0).await?;
-                if let Some(ended) = history.into_iter().find_map(completion) {
-                    return Ok(Some(ended));
-                }
-                if Instant::now() >= deadline {
-                    return Ok(None);
-                }
-                look_at = Instant::now() + LOOK_AGAIN;
-            }
-        }
-    }
-}
-
-async fn heard(live: &mut Option<LiveSubscription>) -> Option<LiveMessage> {
-    match live {
-        Some(live) => live.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-fn completion(recorded: Recorded) -> Option<(EventId, ToolRunCompleted)> {
-    match recorded.event.payload {
-        Payload::ToolRunCompleted(completed) => Some((recorded.event.envelope.id, completed)),
+fn completion(recorded: &Recorded) -> Option<(EventId, ToolRunCompleted)> {
+    match &recorded.event.payload {
+        Payload::ToolRunCompleted(completed) => Some((recorded.event.envelope.id, completed.clone())),
         _ => None,
     }
 }

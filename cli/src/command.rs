@@ -45,7 +45,7 @@ enum Command {
     },
     /// Run roles against DATABASE_URL and NATS_URL
     Serve {
-        /// Of api, turns, tools, voice, summaries, projections, and workers (all but api and projections), separated by
+        /// Of api, turns, tools, voice, summaries, repricings, projections, and workers (all but api and projections), separated by
         /// commas
         #[arg(long, default_value = "api,workers,projections")]
         roles: Roles,

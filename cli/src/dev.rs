@@ -141,6 +141,7 @@ async fn run(options: &Options, services: &mut Services, shutdown: CancellationT
         _ => environment(name),
     };
     let system = System::connect(Settings::read(&ours)?).await?;
+    system.publish_prices().await?;
     seed::seed(&system.nats.log, &system.keyring, &system.clock, &credentials).await?;
 
     let background = TaskTracker::new();

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use domain::Windows;
 use domain::context::ModelWindow;
-use domain::{Price, PriceBook, Windows};
+use events::prices::{Per, Price, PriceKind, Rate, Unit};
 use rust_decimal::Decimal;
 use vendors::llm::{LlmWire, VENDOR_A, VENDOR_B};
 
@@ -118,7 +119,7 @@ pub struct LanguageModels {
     pub vendors: Vec<Vendor>,
     /// Those that we know and that are not switched on.
     absent: Vec<AbsentVendor>,
-    price_list: Option<price_list::PriceList>,
+    price_list: Option<price_list::PriceFile>,
 }
 
 /// A vendor that can be asked.
@@ -176,30 +177,25 @@ impl LanguageModels {
         endpoints.any(|endpoint| matches!(endpoint.base_url, BaseUrl::Simulated(_)))
     }
 
-    /// The price book these settings stand for. Its version names the prices, so that a changed setting is a new one.
-    pub fn price_book(&self) -> PriceBook {
-        let per_thousand = |provider: &str, price: Decimal| {
-            let per_million = price * Decimal::ONE_THOUSAND;
-            Price {
-                provider: provider.to_owned(),
-                model: None,
-                per_million_in: per_million,
-                per_million_out: per_million,
-            }
+    /// The prices these settings stand for; of several for the same the first: the variables', the file's, the usual.
+    pub fn prices(&self) -> Vec<Price> {
+        let per_thousand = |provider: &str, usd: Decimal| {
+            let rate = |unit| Rate { unit, usd, per: Per::Thousand };
+            let rates = vec![rate(Unit::Input), rate(Unit::Output)];
+            Price { kind: PriceKind::Model, provider: provider.to_owned(), model: None, rates }
         };
-        let mut version = format!("settings:{}:{}", self.vendor_a_price, self.vendor_b_price);
-        let mut prices =
+        let mut prices: Vec<Price> =
             vec![per_thousand(VENDOR_A, self.vendor_a_price), per_thousand(VENDOR_B, self.vendor_b_price)];
-        let (mut speech, mut carriers) = (Vec::new(), Vec::new());
-        if let Some(list) = &self.price_list {
-            version = format!("{version}:{}", list.version);
-            prices.extend(list.prices.iter().cloned());
-            speech.extend(list.speech.iter().cloned());
-            carriers.extend(list.carriers.iter().cloned());
+        let listed = self.price_list.iter().flat_map(|list| list.prices.iter().cloned());
+        for price in listed.chain(voice_prices::usual()) {
+            let same = |other: &Price| {
+                (other.kind, &other.provider, &other.model) == (price.kind, &price.provider, &price.model)
+            };
+            if !prices.iter().any(same) {
+                prices.push(price);
+            }
         }
-        speech.extend(voice_prices::usual_speech());
-        carriers.extend(voice_prices::usual_carriers());
-        PriceBook { version, prices, speech, carriers }
+        prices
     }
 
     /// How much of a conversation each model can be told: what the price list says goes before what is usual.
@@ -229,35 +225,8 @@ impl LanguageModels {
         api::LanguageModels {
             providers: self.vendors.iter().map(provider).collect(),
             absent: self.absent.iter().map(absent).collect(),
-            named: self.named(),
+            windows: self.windows(),
         }
-    }
-
-    /// The vendors' default models, then the others that have a price.
-    fn named(&self) -> Vec<api::Model> {
-        let (book, windows) = (self.price_book(), self.windows());
-        let model = |provider: &str, name: &str, is_default| api::Model {
-            provider: provider.to_owned(),
-            name: name.to_owned(),
-            is_default,
-            price: book.price(provider, name).map(|price| (price.per_million_in, price.per_million_out)),
-            context_tokens: windows.of(provider, name).0,
-        };
-        let defaults = self.default_models();
-        let mut named: Vec<_> = self
-            .vendors
-            .iter()
-            .filter_map(|vendor| Some(model(vendor.provider, defaults.get(vendor.provider)?, true)))
-            .collect();
-        for price in &book.prices {
-            if let Some(name) = &price.model
-                && self.vendors.iter().any(|vendor| vendor.provider == price.provider)
-                && defaults.get(&price.provider) != Some(name)
-            {
-                named.push(model(&price.provider, name, false));
-            }
-        }
-        named
     }
 
     /// The model asked of a vendor when nobody names one, by vendor.

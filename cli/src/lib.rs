@@ -12,6 +12,7 @@ pub mod language_models;
 pub mod logging;
 pub mod models;
 pub mod price_list;
+pub mod prices;
 pub mod replay;
 pub mod seed;
 pub mod serve;

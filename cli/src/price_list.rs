@@ -4,29 +4,28 @@
 //! ```toml
 //! [[models]]
 //! provider = "openai"
-//! model = "gpt-4.1"              # left out: all models of the vendor that have no price of their own
-//! usd_per_million_in = "2.00"    # decimals are written as strings, so that nothing is rounded on the way
+//! model = "gpt-4.1"                     # left out: all models of the vendor that have no price of their own
+//! usd_per_million_in = "2.00"           # decimals are written as strings, so that nothing is rounded on the way
+//! usd_per_million_cached_in = "0.50"    # of what the vendor had kept; left out: as much as the rest of what it is told
 //! usd_per_million_out = "8.00"
-//! context_tokens = 1047576       # left out: the vendor's
+//! usd_per_request = "0.0001"            # left out: nothing
+//! context_tokens = 1047576              # left out: the vendor's
 //! ```
 
+use domain::Windows;
 use domain::context::ModelWindow;
-use domain::{CarrierPrice, Price, SpeechPrice, Windows};
+use domain::prices::check;
+use events::prices::{Per, Price, PriceKind, Rate, Unit};
 use rust_decimal::Decimal;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use crate::voice_prices::{self, CarrierEntry, SpeechEntry};
 
-/// Prices from a file, and which file it was.
+/// What a file says.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PriceList {
-    /// Names this content: the first 12 digits of its SHA-256.
-    pub version: String,
+pub struct PriceFile {
     pub prices: Vec<Price>,
     pub windows: Vec<ModelWindow>,
-    pub speech: Vec<SpeechPrice>,
-    pub carriers: Vec<CarrierPrice>,
 }
 
 /// More than this is a slip of the pen.
@@ -49,46 +48,80 @@ struct Entry {
     provider: String,
     model: Option<String>,
     usd_per_million_in: String,
+    usd_per_million_cached_in: Option<String>,
     usd_per_million_out: String,
+    usd_per_request: Option<String>,
     context_tokens: Option<u64>,
 }
 
 /// Reads the file at `path`.
-pub(crate) fn read(path: &str) -> Result<PriceList, String> {
+pub(crate) fn read(path: &str) -> Result<PriceFile, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("names a file that cannot be read: {error}"))?;
     parse(&text).map_err(|mistake| format!("names a price list with a mistake: {mistake}"))
 }
 
-fn parse(text: &str) -> Result<PriceList, String> {
+fn parse(text: &str) -> Result<PriceFile, String> {
     let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
-    let mut prices: Vec<Price> = Vec::with_capacity(file.models.len());
-    let mut windows = Vec::new();
+    let (mut list, mut windows) = (List::default(), Vec::new());
     for entry in file.models {
-        let Entry { provider, model, usd_per_million_in, usd_per_million_out, context_tokens } = entry;
-        let what = format!("{provider}, {}", model.as_deref().unwrap_or("all models"));
-        if prices.iter().any(|price| price.provider == provider && price.model == model) {
-            return Err(format!("two prices for the same ({what})"));
-        }
-        let per_million_in = exact(&usd_per_million_in, &what)?;
-        let per_million_out = exact(&usd_per_million_out, &what)?;
+        let Entry { provider, model, context_tokens, .. } = entry;
+        let parts = [
+            (Unit::Input, Per::Million, Some(entry.usd_per_million_in)),
+            (Unit::CachedInput, Per::Million, entry.usd_per_million_cached_in),
+            (Unit::Output, Per::Million, Some(entry.usd_per_million_out)),
+            (Unit::Request, Per::One, entry.usd_per_request),
+        ];
         if let Some(tokens) = context_tokens {
             if !(Windows::SMALLEST..=MOST_CONTEXT_TOKENS).contains(&tokens) {
-                let (least, most) = (Windows::SMALLEST, MOST_CONTEXT_TOKENS);
+                let (least, most, what) = (Windows::SMALLEST, MOST_CONTEXT_TOKENS, named(&provider, &model));
                 return Err(format!("context_tokens must be {least} to {most} ({what})"));
             }
             windows.push(ModelWindow { provider: provider.clone(), model: model.clone(), tokens });
         }
-        prices.push(Price { provider, model, per_million_in, per_million_out });
+        list.add(PriceKind::Model, provider, model, parts)?;
     }
-    let digest = Sha256::digest(text.as_bytes());
-    let version = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    let (speech, carriers) = (voice_prices::speech(file.speech)?, voice_prices::carriers(file.carriers)?);
-    Ok(PriceList { version, prices, windows, speech, carriers })
+    voice_prices::add_speech(&mut list, file.speech)?;
+    voice_prices::add_carriers(&mut list, file.carriers)?;
+    Ok(PriceFile { prices: list.0, windows })
+}
+
+/// The prices of a file, as far as it is read.
+#[derive(Default)]
+pub(crate) struct List(Vec<Price>);
+
+impl List {
+    /// Adds the price of a vendor's model; `parts` are what it says in dollars, of which some may be left out.
+    pub(crate) fn add<const N: usize>(
+        &mut self,
+        kind: PriceKind,
+        provider: String,
+        model: Option<String>,
+        parts: [(Unit, Per, Option<String>); N],
+    ) -> Result<(), String> {
+        let what = named(&provider, &model);
+        let same = |price: &Price| price.kind == kind && price.provider == provider && price.model == model;
+        if self.0.iter().any(same) {
+            return Err(format!("two prices for the same ({what})"));
+        }
+        let told = parts.into_iter().filter_map(|(unit, per, usd)| Some((unit, per, usd?)));
+        let rates = told.map(|(unit, per, usd)| Ok(Rate { unit, usd: exact(&usd, &what)?, per }));
+        let price = Price { kind, provider, model, rates: rates.collect::<Result<_, String>>()? };
+        if let Some(mistake) = check::mistakes(std::slice::from_ref(&price)).into_iter().next() {
+            let field = mistake.field.trim_start_matches("prices[0].");
+            return Err(format!("{field} of a {} price {} ({what})", kind.as_str(), mistake.message));
+        }
+        self.0.push(price);
+        Ok(())
+    }
+}
+
+fn named(provider: &str, model: &Option<String>) -> String {
+    format!("{provider}, {}", model.as_deref().unwrap_or("all models"))
 }
 
 /// The price `text` of `what`.
-pub(crate) fn exact(text: &str, what: &str) -> Result<Decimal, String> {
+fn exact(text: &str, what: &str) -> Result<Decimal, String> {
     let price = Decimal::from_str_exact(text).ok().filter(|price| !price.is_sign_negative());
     price.ok_or_else(|| format!("{text:?} is no price ({what})"))
 }
@@ -102,6 +135,7 @@ mod tests {
         provider = "openai"
         model = "gpt-4.1"
         usd_per_million_in = "2.00"
+        usd_per_million_cached_in = "0.5"
         usd_per_million_out = "8.00"
         context_tokens = 64000
 
@@ -112,14 +146,19 @@ mod tests {
     "#;
 
     #[test]
-    fn prices_are_read_exactly_and_their_version_follows_the_content() -> Result<(), String> {
+    fn prices_are_read_exactly() -> Result<(), String> {
         let list = parse(LIST)?;
         assert_eq!(list.prices[0].model.as_deref(), Some("gpt-4.1"));
-        assert_eq!(list.prices[0].per_million_out, Decimal::from(8));
+        let rate = |unit, usd, per| Rate { unit, usd, per };
+        let expected = [
+            rate(Unit::Input, Decimal::new(200, 2), Per::Million),
+            rate(Unit::CachedInput, Decimal::new(5, 1), Per::Million),
+            rate(Unit::Output, Decimal::new(800, 2), Per::Million),
+        ];
+        assert_eq!(list.prices[0].rates, expected);
         let windows: Vec<_> =
             list.windows.iter().map(|known| (known.model.as_deref(), known.tokens)).collect();
         assert_eq!(windows, [(Some("gpt-4.1"), 64_000)]);
-        assert_ne!(parse(&LIST.replace("8.00", "8.01"))?.version, list.version);
         Ok(())
     }
 
@@ -129,10 +168,11 @@ mod tests {
     fn the_prices_of_voices_stand_in_the_same_file_and_it_needs_no_models() -> Result<(), String> {
         let carrier = "\n[[carriers]]\nprovider = \"twilio\"\nusd_per_minute = \"0.0085\"";
         let list = parse(&format!("{SPEECH}usd_per_million_characters = \"15\"{carrier}"))?;
-        let price = &list.speech[0];
-        assert_eq!((price.per_minute, price.per_million_characters), (Decimal::ZERO, Decimal::from(15)));
-        let carrier = &list.carriers[0];
-        assert_eq!((carrier.per_minute, carrier.per_request), (Decimal::new(85, 4), Decimal::new(1, 3)));
+        let [speech, carrier] = &list.prices[..] else { panic!("{list:?}") };
+        let rate = |unit, usd, per| Rate { unit, usd, per };
+        assert_eq!(speech.rates, [rate(Unit::Character, Decimal::from(15), Per::Million)]);
+        let usual = rate(Unit::Request, Decimal::new(1, 3), Per::One);
+        assert_eq!(carrier.rates, [rate(Unit::Minute, Decimal::new(85, 4), Per::One), usual]);
         Ok(())
     }
 
@@ -146,14 +186,15 @@ mod tests {
             ("invalid value", LIST.replace("64000", "-1")),
             ("invalid type", LIST.replace("\"8.00\"", "8.0")),
             ("\"x\" is no price (azure, all models)", format!("{LIST}{SPEECH}usd_per_minute = \"x\"")),
-            ("has no price (azure, all models)", format!("{LIST}{SPEECH}")),
+            ("rates of a synthesis price must not be empty (azure", format!("{LIST}{SPEECH}")),
+            ("must have at most 12 decimals", LIST.replace("8.00", "0.0000000000001")),
             ("two prices for the same (azure", format!("{SPEECH}usd_per_minute=\"1\"").repeat(2)),
             (
                 "unknown variant",
                 format!("{LIST}{SPEECH}usd_per_minute=\"1\"").replace("synthesis", "singing"),
             ),
             (
-                "\"-1\" is no price (twilio)",
+                "\"-1\" is no price (twilio, all models)",
                 LIST.to_owned() + "[[carriers]]\nprovider=\"twilio\"\nusd_per_minute=\"-1\"",
             ),
         ] {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use api::{SocketLimits, Telephony, TwilioAccount};
 use base64::Engine;
+use domain::prices::{COST_SCALE, check};
 use events::TenantId;
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
@@ -225,8 +226,13 @@ fn seconds(least: f64, most: f64) -> impl Fn(&str) -> Result<Duration, String> {
 
 pub(crate) fn price(text: &str) -> Result<Decimal, String> {
     match text.parse::<Decimal>() {
-        Ok(value) if !value.is_sign_negative() => Ok(value),
-        _ => Err("must be a decimal number of dollars, 0 or more".to_owned()),
+        Ok(value) if (Decimal::ZERO..=check::MAX_USD).contains(&value) && value.scale() <= COST_SCALE => {
+            Ok(value)
+        }
+        _ => Err(format!(
+            "must be a decimal number of dollars, 0 to {}, with at most {COST_SCALE} decimals",
+            check::MAX_USD
+        )),
     }
 }
 
@@ -285,6 +291,10 @@ pub fn login_role(database_url: &SecretString) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use domain::prices::price_in;
+    use domain::{Tokens, Work};
+    use events::prices::PriceKind;
+
     use super::*;
     use crate::language_models::Vendor;
 
@@ -363,11 +373,12 @@ mod tests {
 
     #[test]
     fn a_thousand_tokens_cost_the_set_price() -> Result<(), SettingsError> {
-        let book = Settings::read(&good)?.vendors.language_models.price_book();
-        assert_eq!(
-            book.meter(vendors::llm::VENDOR_A, "vendor-a-1", 600, 400, false).cost_usd,
-            Decimal::new(2, 3)
-        );
+        let prices = Settings::read(&good)?.vendors.language_models.prices();
+        assert_eq!(check::mistakes(&prices), []);
+        let price =
+            price_in(&prices, PriceKind::Model, vendors::llm::VENDOR_A, "vendor-a-1").cloned().unwrap();
+        let tokens = Tokens { input: 600, output: 400, ..Tokens::default() };
+        assert_eq!(Work::from(tokens).cost(&price), Decimal::new(2, 3));
         Ok(())
     }
 }

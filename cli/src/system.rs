@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use domain::PriceList;
 use events::Clock;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use nats::consume::Limits;
@@ -23,6 +24,7 @@ use vendors::resilience::Backoff;
 use vendors::simulator::{self, SimulatorConfig};
 use workers::{Outside, Workers};
 
+use crate::prices;
 use crate::serve;
 use crate::settings::Settings;
 use crate::source::LogSource;
@@ -37,6 +39,7 @@ pub enum Role {
     Tools,
     Voice,
     Summaries,
+    Repricings,
     Projections,
 }
 
@@ -46,7 +49,7 @@ pub struct Roles(pub BTreeSet<Role>);
 
 impl Roles {
     /// All but `api` and `projections`.
-    const WORKERS: [Role; 4] = [Role::Turns, Role::Tools, Role::Voice, Role::Summaries];
+    const WORKERS: [Role; 5] = [Role::Turns, Role::Tools, Role::Voice, Role::Summaries, Role::Repricings];
 
     pub fn all() -> Self {
         let mut roles = BTreeSet::from(Self::WORKERS);
@@ -74,11 +77,12 @@ impl FromStr for Roles {
                 "tools" => roles.extend([Role::Tools]),
                 "voice" => roles.extend([Role::Voice]),
                 "summaries" => roles.extend([Role::Summaries]),
+                "repricings" => roles.extend([Role::Repricings]),
                 "workers" => roles.extend(Self::WORKERS),
                 "projections" => roles.extend([Role::Projections]),
                 _ => {
                     return Err(format!(
-                        "no role {name:?}; there are api, turns, tools, voice, summaries, projections, and workers"
+                        "no role {name:?}; there are api, turns, tools, voice, summaries, repricings, projections, and workers"
                     ));
                 }
             }
@@ -133,6 +137,7 @@ impl System {
         listener: Option<TcpListener>,
         shutdown: CancellationToken,
     ) -> Result<()> {
+        let prices = self.publish_prices().await?;
         let tracker = TaskTracker::new();
         // What others stand on ends last: projections after the api that waits for them.
         let later = CancellationToken::new();
@@ -147,7 +152,7 @@ impl System {
         });
         if let Some(port) = self.settings.monitoring_port {
             let listener = serve::listen("0.0.0.0", port, "VOCALBRIDGE_MONITORING_PORT").await?;
-            tracker.spawn(api::run_monitoring(listener, self.api(progress.clone()), later.clone()));
+            tracker.spawn(api::run_monitoring(listener, self.api(progress.clone(), &prices), later.clone()));
         }
         if roles.have(Role::Projections) {
             let (settings, end) = (self.settings.clone(), later.clone());
@@ -159,7 +164,7 @@ impl System {
         }
         let work = TaskTracker::new();
         if roles.have_workers() {
-            let workers = self.workers(&progress, &tracker, &later).await?;
+            let workers = self.workers(&progress, &prices, &tracker, &later).await?;
             if roles.have(Role::Turns) {
                 work.spawn(workers::turns::run(workers.clone(), shutdown.clone()));
             }
@@ -170,12 +175,15 @@ impl System {
                 work.spawn(workers::voice::run(workers.clone(), workers::CALL_LIMITS, shutdown.clone()));
             }
             if roles.have(Role::Summaries) {
-                work.spawn(workers::summaries::run(workers, shutdown.clone()));
+                work.spawn(workers::summaries::run(workers.clone(), shutdown.clone()));
+            }
+            if roles.have(Role::Repricings) {
+                work.spawn(workers::repricings::run(workers, shutdown.clone()));
             }
         }
         if roles.have(Role::Api) {
             let listener = listener.context("the api has no listener")?;
-            work.spawn(api::run(listener, self.api(progress), shutdown.clone()));
+            work.spawn(api::run(listener, self.api(progress, &prices), shutdown.clone()));
         }
         work.close();
         shutdown.cancelled().await;
@@ -195,7 +203,14 @@ impl System {
         Ok(())
     }
 
-    fn api(&self, progress: Progress) -> api::Api {
+    /// Brings the settings' prices into the log and answers the newest list.
+    pub async fn publish_prices(&self) -> Result<PriceList> {
+        prices::publish(&self.nats.log, &self.clock, self.settings.vendors.language_models.prices())
+            .await
+            .context("the prices cannot be published")
+    }
+
+    fn api(&self, progress: Progress, prices: &PriceList) -> api::Api {
         let settings = &self.settings;
         let config = api::Config {
             operator_key: settings.operator_key.clone(),
@@ -209,7 +224,7 @@ impl System {
             urls: settings.urls,
             sockets: settings.sockets.clone(),
             telephony: settings.telephony.clone(),
-            prices: settings.vendors.language_models.price_book(),
+            prices: prices.clone(),
             max_body_bytes: api::Config::DEFAULT_MAX_BODY_BYTES,
             default_wait: api::Config::DEFAULT_WAIT,
             max_waiting: api::Config::DEFAULT_MAX_WAITING,
@@ -229,6 +244,7 @@ impl System {
     async fn workers(
         &self,
         progress: &Progress,
+        prices: &PriceList,
         tracker: &TaskTracker,
         end: &CancellationToken,
     ) -> Result<Workers> {
@@ -273,7 +289,7 @@ impl System {
             tts,
         };
         let config = workers::Config {
-            prices: models.price_book(),
+            prices: prices.clone(),
             windows: models.windows(),
             default_models: models.default_models(),
             absent_providers: models.absent_by_variable(),

@@ -5,7 +5,8 @@
 //! kind = "synthesis"                   # or "transcription"
 //! provider = "azure"
 //! model = "hd"                         # left out: all models of the vendor that have no price of their own
-//! usd_per_minute = "0.01"              # of audio; at least one of the three, which are added up
+//! usd_per_minute = "0.01"              # of audio; at least one of the four, which are added up
+//! usd_per_second = "0.0001"
 //! usd_per_million_characters = "15"
 //! usd_per_request = "0.0001"
 //!
@@ -15,44 +16,36 @@
 //! usd_per_request = "0.001"            # for each reply of a model; left out: 0.001
 //! ```
 
-use domain::{CarrierPrice, SpeechPrice};
 use events::call::SpeechKind;
+use events::prices::{Per, Price, PriceKind, Rate, Unit};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
-use crate::price_list::exact;
+use crate::price_list::List;
 
 /// For each reply of a model in a carrier's call, whoever the carrier is.
 const USUAL_PER_REQUEST: Decimal = Decimal::from_parts(1, 0, 0, false, 3);
 
-/// Of vendors that nobody has set a price for. What runs here is free.
-pub(crate) fn usual_speech() -> Vec<SpeechPrice> {
-    use SpeechKind::{Synthesis, Transcription};
-    let per_minute = |kind, provider: &str, per_minute| SpeechPrice {
-        kind,
-        provider: provider.to_owned(),
-        model: None,
-        per_minute,
-        per_million_characters: Decimal::ZERO,
-        per_request: Decimal::ZERO,
+/// Of vendors that nobody has set a price for. What runs here is free. Twilio's minutes depend on country and number:
+/// they cost nothing here until they are set.
+pub(crate) fn usual() -> Vec<Price> {
+    use PriceKind::{Carrier, Synthesis, Transcription};
+    let rate = |unit, usd| Rate { unit, usd, per: Per::One };
+    let price =
+        |kind, provider: &str, rates| Price { kind, provider: provider.to_owned(), model: None, rates };
+    let speech = |kind, provider, usd| price(kind, provider, vec![rate(Unit::Minute, usd)]);
+    let carrier = |provider, usd| {
+        price(Carrier, provider, vec![rate(Unit::Minute, usd), rate(Unit::Request, USUAL_PER_REQUEST)])
     };
     vec![
-        per_minute(Synthesis, "azure", Decimal::new(1, 2)),
-        per_minute(Transcription, "local", Decimal::ZERO),
-        per_minute(Synthesis, "local", Decimal::ZERO),
-        per_minute(Transcription, "simulated", Decimal::ZERO),
-        per_minute(Synthesis, "simulated", Decimal::ZERO),
+        speech(Synthesis, "azure", Decimal::new(1, 2)),
+        speech(Transcription, "local", Decimal::ZERO),
+        speech(Synthesis, "local", Decimal::ZERO),
+        speech(Transcription, "simulated", Decimal::ZERO),
+        speech(Synthesis, "simulated", Decimal::ZERO),
+        carrier("exotel", Decimal::new(2, 2)),
+        carrier("twilio", Decimal::ZERO),
     ]
-}
-
-/// Twilio's minutes depend on country and number: they cost nothing here until they are set.
-pub(crate) fn usual_carriers() -> Vec<CarrierPrice> {
-    let carrier = |provider: &str, per_minute| CarrierPrice {
-        provider: provider.to_owned(),
-        per_minute,
-        per_request: USUAL_PER_REQUEST,
-    };
-    vec![carrier("exotel", Decimal::new(2, 2)), carrier("twilio", Decimal::ZERO)]
 }
 
 #[derive(Deserialize)]
@@ -62,6 +55,7 @@ pub(crate) struct SpeechEntry {
     provider: String,
     model: Option<String>,
     usd_per_minute: Option<String>,
+    usd_per_second: Option<String>,
     usd_per_million_characters: Option<String>,
     usd_per_request: Option<String>,
 }
@@ -74,42 +68,29 @@ pub(crate) struct CarrierEntry {
     usd_per_request: Option<String>,
 }
 
-pub(crate) fn speech(entries: Vec<SpeechEntry>) -> Result<Vec<SpeechPrice>, String> {
-    let mut prices: Vec<SpeechPrice> = Vec::with_capacity(entries.len());
+pub(crate) fn add_speech(list: &mut List, entries: Vec<SpeechEntry>) -> Result<(), String> {
     for entry in entries {
-        let SpeechEntry { kind, provider, model, .. } = entry;
-        let what = format!("{provider}, {}", model.as_deref().unwrap_or("all models"));
-        let parts = [entry.usd_per_minute, entry.usd_per_million_characters, entry.usd_per_request];
-        if parts.iter().all(Option::is_none) {
-            return Err(format!("{} has no price ({what})", kind.as_str()));
-        }
-        let same =
-            |price: &SpeechPrice| price.kind == kind && price.provider == provider && price.model == model;
-        if prices.iter().any(same) {
-            return Err(format!("two prices for the same ({what})"));
-        }
-        let part = |text: Option<String>| text.map_or(Ok(Decimal::ZERO), |text| exact(&text, &what));
-        let [minute, characters, request] = parts.map(part);
-        prices.push(SpeechPrice {
-            kind,
-            per_minute: minute?,
-            per_million_characters: characters?,
-            per_request: request?,
-            provider,
-            model,
-        });
+        let kind = match entry.kind {
+            SpeechKind::Transcription => PriceKind::Transcription,
+            SpeechKind::Synthesis => PriceKind::Synthesis,
+        };
+        let parts = [
+            (Unit::Minute, Per::One, entry.usd_per_minute),
+            (Unit::Second, Per::One, entry.usd_per_second),
+            (Unit::Character, Per::Million, entry.usd_per_million_characters),
+            (Unit::Request, Per::One, entry.usd_per_request),
+        ];
+        list.add(kind, entry.provider, entry.model, parts)?;
     }
-    Ok(prices)
+    Ok(())
 }
 
-pub(crate) fn carriers(entries: Vec<CarrierEntry>) -> Result<Vec<CarrierPrice>, String> {
-    let mut prices: Vec<CarrierPrice> = Vec::with_capacity(entries.len());
+pub(crate) fn add_carriers(list: &mut List, entries: Vec<CarrierEntry>) -> Result<(), String> {
     for CarrierEntry { provider, usd_per_minute, usd_per_request } in entries {
-        if prices.iter().any(|price| price.provider == provider) {
-            return Err(format!("two prices for the same ({provider})"));
-        }
-        let per_request = usd_per_request.map_or(Ok(USUAL_PER_REQUEST), |text| exact(&text, &provider))?;
-        prices.push(CarrierPrice { per_minute: exact(&usd_per_minute, &provider)?, per_request, provider });
+        let per_request = usd_per_request.unwrap_or_else(|| USUAL_PER_REQUEST.to_string());
+        let parts =
+            [(Unit::Minute, Per::One, Some(usd_per_minute)), (Unit::Request, Per::One, Some(per_request))];
+        list.add(PriceKind::Carrier, provider, None, parts)?;
     }
-    Ok(prices)
+    Ok(())
 }

@@ -4,8 +4,9 @@
 //! This crate must never do I/O, read a clock or make an id.
 //!
 //! Start with [`session`] (whose turn it is, and to do what) and [`call`] (which worker talks), then [`prompt`] and
-//! [`context`] (what a model is told, and what of a long conversation), [`prices`] and [`voice_prices`] (what it cost), [`limits`] and [`month`] (how much, and for how long), [`calendar`] (which
-//! times can be had) and [`transfer`] (whom a caller may be handed over to).
+//! [`context`] (what a model is told, and what of a long conversation), [`prices`] (what it cost), [`limits`] and
+//! [`month`] (how much, and for how long), [`calendar`] (which times can be had) and [`transfer`] (whom a caller may be
+//! handed over to).
 
 pub mod calendar;
 pub mod call;
@@ -17,7 +18,6 @@ pub mod prompt;
 pub mod session;
 pub mod tools;
 pub mod transfer;
-pub mod voice_prices;
 pub mod voice_turn;
 
 pub use calendar::{Calendar, Slot};
@@ -25,10 +25,9 @@ pub use call::{Call, CallClaim};
 pub use context::{Fit, Said, Window, Windows};
 pub use limits::Limits;
 pub use month::{Month, Zone};
-pub use prices::{Price, PriceBook};
+pub use prices::{PriceBook, PriceList, PricesAt, SpeechWork, Tokens, Work};
 pub use prompt::Prompt;
 pub use session::{Claim, Held, Line, Pending, Session, ToolCall, Turn};
-pub use voice_prices::{CarrierPrice, SpeechPrice, SpeechWork};
 
 /// What is wrong with something that a tenant has set.
 #[derive(Clone, Debug, PartialEq, Eq)]

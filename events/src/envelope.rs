@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
-    AgentId, ApiKeyId, CallId, CorrelationId, EventId, Payload, PromptId, SessionId, TenantId, ToolCallId,
+    AgentId, ApiKeyId, CallId, CorrelationId, EventId, Payload, PromptId, RepricingId, SessionId, TenantId,
+    ToolCallId,
 };
 
 /// One event: who, when and why around what.
@@ -98,6 +99,12 @@ pub enum Family {
     Telephony,
     /// All budgets of one tenant, under the tenant's id.
     Budgets,
+    /// A price list: everybody's under the system's id, what was agreed with a tenant under the tenant's.
+    PriceBook,
+    /// Re-pricings: all of them under the system's id, and how far one has come under its own.
+    Repricing,
+    /// What was corrected of a tenant's ledger, under the tenant's id.
+    Ledger,
     Session,
     /// Facts about a session that no decision depends on (vendor attempts, tool runs): they stand beside the session,
     /// under the session's id, so that recording one never fails and never disturbs the session's compare-and-set.
@@ -110,7 +117,7 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Tenant,
         Self::Key,
         Self::Agent,
@@ -122,6 +129,9 @@ impl Family {
         Self::McpServers,
         Self::Telephony,
         Self::Budgets,
+        Self::PriceBook,
+        Self::Repricing,
+        Self::Ledger,
         Self::Session,
         Self::SessionFacts,
         Self::Call,
@@ -142,6 +152,9 @@ impl Family {
             Self::McpServers => "mcp_servers",
             Self::Telephony => "telephony",
             Self::Budgets => "budgets",
+            Self::PriceBook => "price_book",
+            Self::Repricing => "repricing",
+            Self::Ledger => "ledger",
             Self::Session => "session",
             Self::SessionFacts => "session_facts",
             Self::Call => "call",
@@ -160,6 +173,8 @@ pub enum Lane {
     Voice,
     /// Putting what was said into few words.
     Summary,
+    /// Correcting what was charged.
+    Repricing,
     Note,
 }
 
@@ -170,6 +185,7 @@ impl Lane {
             Self::Tool => "tool",
             Self::Voice => "voice",
             Self::Summary => "summary",
+            Self::Repricing => "repricing",
             Self::Note => "note",
         }
     }
@@ -234,6 +250,25 @@ impl Aggregate {
     /// All budgets of a tenant are one history: so is what was told of them.
     pub fn budgets(tenant_id: TenantId) -> Self {
         Self { tenant_id, family: Family::Budgets, id: tenant_id.0 }
+    }
+
+    /// [`TenantId::SYSTEM`]: the list for everybody. All versions of a list are one history: which is the newest must be
+    /// the same for everybody who reads it.
+    pub fn price_book(tenant_id: TenantId) -> Self {
+        Self { tenant_id, family: Family::PriceBook, id: tenant_id.0 }
+    }
+
+    /// All re-pricings are one history: one comes after the other.
+    pub fn repricings() -> Self {
+        Self { tenant_id: TenantId::SYSTEM, family: Family::Repricing, id: Uuid::nil() }
+    }
+
+    pub fn repricing(repricing_id: RepricingId) -> Self {
+        Self { tenant_id: TenantId::SYSTEM, family: Family::Repricing, id: repricing_id.0 }
+    }
+
+    pub fn ledger(tenant_id: TenantId) -> Self {
+        Self { tenant_id, family: Family::Ledger, id: tenant_id.0 }
     }
 
     pub fn session(tenant_id: TenantId, session_id: SessionId) -> Self {

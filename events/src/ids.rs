@@ -81,6 +81,8 @@ uuid_id! {
     McpServerId;
     /// One booked appointment; derived from the tool call that booked it, so that the call books once.
     AppointmentId;
+    /// One correction of what was charged.
+    RepricingId;
     /// A file that belongs to a conversation: a recording that was sent, a reply that was spoken.
     ArtefactId;
     /// One event of the log; also the `Nats-Msg-Id` it is de-duplicated by.

@@ -5,7 +5,8 @@
 //! clock behind the caller's back: times and ids are passed in.
 //!
 //! Start with [`envelope`], then [`payload`] (the list of all event types), then the families: [`tenant`], [`agent`],
-//! [`prompt`], [`session`], [`voice_message`], [`call`], [`invoice`], [`appointment`], [`function`], [`mcp_server`], [`tool_run`], [`budget`], [`system`].
+//! [`prompt`], [`session`], [`voice_message`], [`call`], [`invoice`], [`appointment`], [`function`], [`mcp_server`],
+//! [`tool_run`], [`budget`], [`prices`], [`repricing`], [`system`].
 
 pub mod agent;
 pub mod appointment;
@@ -19,8 +20,10 @@ pub mod ids;
 pub mod invoice;
 pub mod mcp_server;
 pub mod payload;
+pub mod prices;
 pub mod prompt;
 pub mod recorded;
+pub mod repricing;
 pub mod samples;
 pub mod schema;
 pub mod sealed;

@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Lane, agent, appointment, budget, call, function, invoice, mcp_server, prompt, session, system,
-    telephony, tenant, tool_run, voice_message,
+    Lane, agent, appointment, budget, call, function, invoice, mcp_server, prices, prompt, repricing,
+    session, system, telephony, tenant, tool_run, voice_message,
 };
 
 /// What one event type is called and whose work it is.
@@ -150,5 +150,11 @@ payloads! {
     BudgetSet(budget::BudgetSet) = "vocalbridge.budget.set", version 1, lane Note;
     BudgetRemoved(budget::BudgetRemoved) = "vocalbridge.budget.removed", version 1, lane Note;
     BudgetAlerted(budget::BudgetAlerted) = "vocalbridge.budget.alerted", version 1, lane Note;
+    PricesChanged(prices::PricesChanged) = "vocalbridge.price_book.changed", version 1, lane Note;
+    RepricingRequested(repricing::RepricingRequested) = "vocalbridge.repricing.requested", version 1, lane Repricing;
+    TenantRepriced(repricing::TenantRepriced) = "vocalbridge.repricing.tenant_repriced", version 1, lane Note;
+    RepricingCompleted(repricing::RepricingCompleted) = "vocalbridge.repricing.completed", version 1, lane Note;
+    RepricingFailed(repricing::RepricingFailed) = "vocalbridge.repricing.failed", version 1, lane Note;
+    LedgerAdjusted(repricing::LedgerAdjusted) = "vocalbridge.ledger.adjusted", version 1, lane Note;
     DeliveryParked(system::DeliveryParked) = "vocalbridge.system.delivery_parked", version 1, lane Note;
 }

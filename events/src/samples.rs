@@ -1,6 +1,7 @@
 //! One sample of every payload, for the documents and the tests of everything that reads events.
 
 mod budgets;
+mod money;
 mod spoken;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -43,10 +44,11 @@ fn sealed() -> Sealed {
 fn metered() -> Metered {
     Metered {
         tokens_in: 103,
+        tokens_cached: 64,
         tokens_out: 20,
         estimated: false,
         cost_usd: Decimal::new(246, 6),
-        price_version: "settings".to_owned(),
+        price_version: "global:3".to_owned(),
     }
 }
 
@@ -437,6 +439,7 @@ pub fn payloads() -> Vec<Payload> {
     ];
     payloads.extend(spoken::payloads());
     payloads.extend(budgets::payloads());
+    payloads.extend(money::payloads());
     payloads
 }
 
@@ -453,6 +456,12 @@ pub fn events() -> Vec<Event> {
     for (number, payload) in payloads().into_iter().enumerate() {
         let aggregate = match &payload {
             Payload::DeliveryParked(_) => Aggregate::system(),
+            Payload::PricesChanged(_) => Aggregate::price_book(TenantId::SYSTEM),
+            Payload::RepricingRequested(_) | Payload::RepricingCompleted(_) | Payload::RepricingFailed(_) => {
+                Aggregate::repricings()
+            }
+            Payload::TenantRepriced(_) => Aggregate::repricing(id(30).into()),
+            Payload::LedgerAdjusted(_) => Aggregate::ledger(tenant_id),
             Payload::DefaultPromptChosen(_) => Aggregate::default_prompt(tenant_id),
             Payload::AppointmentBooked(_) => Aggregate::calendar(tenant_id, AgentId(id(4))),
             Payload::FunctionCreated(_) | Payload::FunctionUpdated(_) | Payload::FunctionDeleted(_) => {

@@ -111,10 +111,17 @@ impl AttemptOutcome {
     }
 }
 
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
 /// What one vendor request used and cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Metered {
     pub tokens_in: u64,
+    /// Of `tokens_in`, those that the vendor had kept from a request before.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub tokens_cached: u64,
     pub tokens_out: u64,
     /// The vendor did not say; counted by us.
     pub estimated: bool,

@@ -65,8 +65,12 @@ pub const VOICE: ConsumerSpec =
 pub const SUMMARIES: ConsumerSpec =
     ConsumerSpec { name: "summaries", lane: Lane::Summary, ack_wait: Duration::from_secs(5) };
 
+/// Corrects what was charged.
+pub const REPRICINGS: ConsumerSpec =
+    ConsumerSpec { name: "repricings", lane: Lane::Repricing, ack_wait: Duration::from_secs(5) };
+
 /// Every durable consumer of the event streams.
-pub const CONSUMERS: [ConsumerSpec; 4] = [TURNS, TOOLS, VOICE, SUMMARIES];
+pub const CONSUMERS: [ConsumerSpec; 5] = [TURNS, TOOLS, VOICE, SUMMARIES, REPRICINGS];
 
 pub(crate) const TIMERS_STREAM: &str = "TIMERS";
 pub(crate) const RECORDINGS_STREAM: &str = "RECORDINGS";

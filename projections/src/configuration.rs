@@ -1,11 +1,12 @@
 //! Projection `configuration`: tenants, their keys, agents, prompts, functions, MCP servers, phone
-//! numbers and invoices.
+//! numbers, prices and invoices.
 //!
 //! These events are rare, so each is written by itself.
 
 pub mod custom_functions;
 pub mod limits;
 pub mod mcp_servers;
+pub mod prices;
 pub mod prompts;
 pub mod telephony;
 
@@ -38,6 +39,7 @@ pub(crate) const TABLES: &[Table] = &[
     Table { name: "twilio_accounts", key: &["tenant_id"] },
     Table { name: "limits", key: &["tenant_id"] },
     Table { name: "budgets", key: &["tenant_id", "scope", "id"] },
+    Table { name: "price_lists", key: &["tenant_id", "version"] },
 ];
 
 /// A business that uses VocalBridge.
@@ -198,6 +200,7 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
                 mcp_servers::apply(&mut *connection, sequence, event).await?;
                 telephony::apply(&mut *connection, sequence, event).await?;
                 limits::apply(&mut *connection, sequence, event).await?;
+                prices::apply(&mut *connection, sequence, event).await?;
                 continue;
             }
         };

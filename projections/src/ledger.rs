@@ -1,10 +1,15 @@
 //! Projection `ledger`: what tenants owe. For requests to models entries come from closed bills alone, the terminal events
-//! of messages and the summaries of calls; for speech and carriers from the events that metered them.
+//! of messages and the summaries of calls; for speech and carriers from the events that metered them. Corrections are
+//! entries of their own ([`repricings`]).
+
+pub mod repricings;
 
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
+use domain::Tokens;
 use events::call::{CallEnded, CarrierMetered, SpeechOutcome, SpeechWorkMetered};
+use events::repricing::LedgerAdjusted;
 use events::session::{BilledAttempt, Channel};
 use events::voice_message::SpeechDone;
 use events::{AgentId, Entry, Event, JobId, Payload, TenantId};
@@ -17,7 +22,14 @@ use crate::database::{Database, Error, variant};
 use crate::projection::Table;
 use crate::transcripts::CHANNELS;
 
-pub(crate) const TABLES: &[Table] = &[Table { name: "usage_entries", key: &["tenant_id", "attempt_id"] }];
+pub(crate) const TABLES: &[Table] = &[
+    Table { name: "usage_entries", key: &["tenant_id", "attempt_id"] },
+    Table { name: "repricings", key: &["tenant_id", "repricing_id"] },
+    Table {
+        name: "repricing_differences",
+        key: &["tenant_id", "repricing_id", "repriced_tenant_id", "kind", "provider", "model"],
+    },
+];
 
 /// One entry.
 struct Line<'a> {
@@ -33,18 +45,21 @@ struct Line<'a> {
     provider: &'a str,
     model: &'a str,
     outcome: &'static str,
-    tokens: (u64, u64),
+    tokens: Tokens,
     audio_ms: u64,
     characters: u64,
     requests: u32,
     estimated: bool,
     price_version: &'a str,
     cost_usd: Decimal,
+    /// The entry that is corrected, and the number of the re-pricing.
+    adjusts: Option<(Uuid, u32)>,
 }
 
 /// What a carrier's entry is called; speech is called what it is.
 const MODEL: &str = "model";
 const CARRIER: &str = "carrier";
+const ADJUSTMENT: &str = "adjustment";
 
 /// Whom the entries of a bill are for.
 #[derive(Clone, Copy)]
@@ -71,6 +86,7 @@ impl<'a> Line<'a> {
                 let (session_id, agent_id) = (summary.session_id.0, summary.agent_id);
                 (Bill { session_id, job_id: None, agent_id, channel: Channel::Voice }, &summary.billed)
             }
+            Payload::LedgerAdjusted(adjusted) => return vec![Self::of_adjustment(sequence, event, adjusted)],
             Payload::SpeechDone(work) => return vec![Self::of_message_speech(sequence, event, work)],
             Payload::SpeechMetered(work) => return vec![Self::of_speech(sequence, event, work)],
             Payload::CallEnded(CallEnded { metered: Some(metered), session_id, agent_id, .. }) => {
@@ -102,13 +118,18 @@ impl<'a> Line<'a> {
             provider: &billed.provider,
             model: &billed.model,
             outcome: billed.outcome.as_str(),
-            tokens: (metered.tokens_in, metered.tokens_out),
+            tokens: Tokens {
+                input: metered.tokens_in,
+                cached: metered.tokens_cached,
+                output: metered.tokens_out,
+            },
             audio_ms: 0,
             characters: 0,
             requests: 1,
             estimated: metered.estimated,
             price_version: &metered.price_version,
             cost_usd: metered.cost_usd,
+            adjusts: None,
         }
     }
 
@@ -125,13 +146,14 @@ impl<'a> Line<'a> {
             provider: &work.provider,
             model: &work.model,
             outcome: work.outcome.as_str(),
-            tokens: (0, 0),
+            tokens: Tokens::default(),
             audio_ms: work.audio_ms,
             characters: work.characters,
             requests: 1,
             estimated: work.metered.estimated,
             price_version: &work.metered.price_version,
             cost_usd: work.metered.cost_usd,
+            adjusts: None,
         }
     }
 
@@ -149,13 +171,39 @@ impl<'a> Line<'a> {
             provider: &work.provider,
             model: &work.model,
             outcome: work.outcome.as_str(),
-            tokens: (0, 0),
+            tokens: Tokens::default(),
             audio_ms: work.audio_ms,
             characters: work.characters,
             requests: 1,
             estimated: work.metered.estimated,
             price_version: &work.metered.price_version,
             cost_usd: work.metered.cost_usd,
+            adjusts: None,
+        }
+    }
+
+    /// Of what was done before: it counts no work again.
+    fn of_adjustment(sequence: i64, event: &'a Event, adjusted: &'a LedgerAdjusted) -> Self {
+        Self {
+            sequence,
+            event,
+            id: event.envelope.id.0,
+            kind: ADJUSTMENT,
+            session_id: adjusted.session_id.0,
+            job_id: adjusted.job_id,
+            agent_id: adjusted.agent_id,
+            channel: adjusted.channel,
+            provider: &adjusted.provider,
+            model: &adjusted.model,
+            outcome: SpeechOutcome::Succeeded.as_str(),
+            tokens: Tokens::default(),
+            audio_ms: 0,
+            characters: 0,
+            requests: 0,
+            estimated: false,
+            price_version: &adjusted.price_version,
+            cost_usd: adjusted.delta_usd,
+            adjusts: Some((adjusted.entry_id.0, adjusted.repricing_number)),
         }
     }
 
@@ -173,18 +221,20 @@ impl<'a> Line<'a> {
             provider: &metered.provider,
             model: "",
             outcome: SpeechOutcome::Succeeded.as_str(),
-            tokens: (0, 0),
+            tokens: Tokens::default(),
             audio_ms: metered.duration_ms,
             characters: 0,
             requests: metered.requests,
             estimated: false,
             price_version: &metered.price_version,
             cost_usd: metered.cost_usd,
+            adjusts: None,
         }
     }
 }
 
 pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
+    repricings::apply(&mut *connection, entries).await?;
     let rows: Vec<Line<'_>> =
         readable(entries).flat_map(|(sequence, event)| Line::of(sequence, event)).collect();
     if rows.is_empty() {
@@ -196,10 +246,11 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
     sqlx::query!(
         "insert into usage_entries (tenant_id, attempt_id, session_id, job_id, agent_id, channel, provider, model,
             outcome, tokens_in, tokens_out, estimated, price_version, cost_usd, occurred_at, sequence, kind, audio_ms,
-            characters, requests)
+            characters, requests, tokens_cached, adjusts, repricing_number)
          select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[],
             $8::text[], $9::text[], $10::int8[], $11::int8[], $12::bool[], $13::text[], $14::numeric[],
-            $15::timestamptz[], $16::int8[], $17::text[], $18::int8[], $19::int8[], $20::int8[])
+            $15::timestamptz[], $16::int8[], $17::text[], $18::int8[], $19::int8[], $20::int8[], $21::int8[], $22::uuid[],
+            $23::int8[])
          on conflict on constraint usage_entries_pkey do nothing",
         column!(rows, |row| row.event.envelope.aggregate.tenant_id.0) as _,
         column!(rows, |row| row.id) as _,
@@ -210,8 +261,8 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
         column!(providers, |value| &**value) as _,
         column!(models, |value| &**value) as _,
         column!(rows, |row| row.outcome) as _,
-        column!(rows, |row| big(row.tokens.0)) as _,
-        column!(rows, |row| big(row.tokens.1)) as _,
+        column!(rows, |row| big(row.tokens.input)) as _,
+        column!(rows, |row| big(row.tokens.output)) as _,
         column!(rows, |row| row.estimated) as _,
         column!(versions, |value| &**value) as _,
         column!(rows, |row| row.cost_usd) as _,
@@ -221,6 +272,9 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
         column!(rows, |row| big(row.audio_ms)) as _,
         column!(rows, |row| big(row.characters)) as _,
         column!(rows, |row| i64::from(row.requests)) as _,
+        column!(rows, |row| big(row.tokens.cached)) as _,
+        column!(rows, |row| row.adjusts.map(|(entry_id, _)| entry_id)) as _,
+        column!(rows, |row| row.adjusts.map(|(_, number)| i64::from(number))) as _,
     )
     .execute(connection)
     .await?;

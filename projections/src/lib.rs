@@ -2,7 +2,7 @@
 //!
 //! A projection is a pure function of the log: [`runner::run`] applies each batch of entries and moves the checkpoint in
 //! one transaction, and [`rebuild::rebuild`] proves at any time that the tables are what the log says. Beside them stand
-//! the [`keyring`], the one thing here that the log cannot give back, and [`snapshots`], a cache.
+//! the [`keyring`], the one thing here that the log cannot give back, and [`snapshots`] and [`price_books`], caches.
 //!
 //! It must never have an effect outside its tables, never open a sealed value while projecting, never read the clock
 //! for a row's value, and never skip an event. It is the only place that speaks SQL.
@@ -31,6 +31,7 @@ pub mod source;
 
 pub mod database;
 pub mod keyring;
+pub mod price_books;
 pub mod sealed_file;
 pub mod snapshots;
 
@@ -40,6 +41,7 @@ mod column;
 
 pub use database::{Config, Database, Error, MigrationError, Page, migrate};
 pub use keyring::{InvalidSecretKey, Keyring, KeyringError};
+pub use price_books::PriceBooks;
 pub use progress::Progress;
 pub use projection::Projection;
 pub use sealed_file::SealedFile;

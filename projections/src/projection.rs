@@ -123,5 +123,6 @@ pub(crate) fn configures(event: &Event) -> bool {
             | Payload::LimitsSet(_)
             | Payload::BudgetSet(_)
             | Payload::BudgetRemoved(_)
+            | Payload::PricesChanged(_)
     )
 }

@@ -73,11 +73,11 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
     sqlx::query!(
         "insert into provider_calls (tenant_id, attempt_id, session_id, job_id, turn_id, agent_id, correlation_id,
             provider, model, number, outcome, error_code, error, status, started_at, latency_ms, first_token_ms,
-            tokens_in, tokens_out, estimated, cost_usd, price_version, created_at, sequence, endpoint)
+            tokens_in, tokens_out, estimated, cost_usd, price_version, created_at, sequence, endpoint, tokens_cached)
          select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[],
             $8::text[], $9::text[], $10::int8[], $11::text[], $12::text[], $13::text[], $14::int4[],
             $15::timestamptz[], $16::int8[], $17::int8[], $18::int8[], $19::int8[], $20::bool[], $21::numeric[],
-            $22::text[], $23::timestamptz[], $24::int8[], $25::int4[])
+            $22::text[], $23::timestamptz[], $24::int8[], $25::int4[], $26::int8[])
          on conflict on constraint provider_calls_pkey do nothing",
         column!(rows, |row| row.1.envelope.aggregate.tenant_id.0) as _,
         column!(rows, |row| row.1.envelope.id.0) as _,
@@ -104,6 +104,7 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
         column!(rows, |row| row.1.envelope.time) as _,
         column!(rows, |row| row.0) as _,
         column!(rows, |row| row.2.endpoint.and_then(|endpoint| i32::try_from(endpoint).ok())) as _,
+        column!(rows, |row| big(row.2.metered.tokens_cached)) as _,
     )
     .execute(connection)
     .await?;
@@ -159,6 +160,7 @@ pub async fn list(
                 first_token_ms: row.first_token_ms.map(count),
                 metered: Metered {
                     tokens_in: count(row.tokens_in),
+                    tokens_cached: count(row.tokens_cached),
                     tokens_out: count(row.tokens_out),
                     estimated: row.estimated,
                     cost_usd: row.cost_usd,

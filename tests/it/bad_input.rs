@@ -69,7 +69,7 @@ async fn what_is_no_id_is_not_found() {
         {session}%00 {session}. {session}.* %20{session} urn:uuid:{session} %7B{session}%7D {bare} {endless}";
     let broken = broken.replace("{session}", session).replace("{bare}", &session.replace('-', ""));
     let broken = broken.replace("{endless}", &"a".repeat(10_000));
-    for route in routes(client).await.iter().filter(|route| route.has_id()) {
+    for route in routes(client).await.iter().filter(|route| route.has_id() && !route.is_operators()) {
         for id in broken.split_whitespace() {
             let answer = send(client, &route.method, &route.with_id(id), b"{\"content\": \"Hello\"}").await;
             answer.assert_problem(404, "not_found", &format!("{route} {id:.60}"));

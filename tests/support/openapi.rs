@@ -22,6 +22,11 @@ impl Route {
         self.path.starts_with("/api/") && !self.path.starts_with("/api/twilio/")
     }
 
+    /// Whether it is the operator's alone.
+    pub fn is_operators(&self) -> bool {
+        self.operation["security"] == json!([{ "operator_key": [] }])
+    }
+
     pub fn has_id(&self) -> bool {
         self.path.contains('{')
     }
@@ -60,6 +65,17 @@ impl Route {
             "assign_phone_number" => json!({ "agent_id": Uuid::now_v7() }),
             "set_twilio_account" => {
                 json!({ "account_sid": format!("AC{}", "0".repeat(32)), "auth_token": "another" })
+            }
+            "set_prices" | "set_price_overrides" => json!({ "prices": [] }),
+            "create_repricing" => {
+                let rate = |unit| json!({ "unit": unit, "usd": "1" });
+                let price = json!({
+                    "kind": "model", "provider": "nobody", "rates": [rate("input"), rate("output")]
+                });
+                json!({
+                    "from": "2020-01-01T00:00:00Z", "to": "2020-02-01T00:00:00Z", "prices": [price],
+                    "reason": "Another", "dry_run": true
+                })
             }
             "post_message" => json!({ "content": "Hello" }),
             // A form; of no use as JSON, and refused before it is looked at.

@@ -5,11 +5,12 @@
 //! projections' queries, calls vendors, and appends.
 //!
 //! Start with [`turns`] (the brain: one message to one reply), then [`tools`] (the hands), [`voice`] (ears and mouth) and
-//! [`summaries`] (of calls that are over).
+//! [`summaries`] (of calls that are over) and [`repricings`] (of what was charged).
 
 mod agents;
 mod mcp_servers;
 mod prompts;
+pub mod repricings;
 mod secret_headers;
 mod sessions;
 pub mod summaries;
@@ -22,11 +23,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{PriceBook, Windows};
+use domain::{PriceList, Windows};
 use events::Clock;
 use nats::consume::Limits;
 use nats::{Failure, Nats};
-use projections::{Database, Keyring, Progress};
+use projections::{Database, Keyring, PriceBooks, Progress};
 use vendors::functions::Functions;
 use vendors::llm::LlmVendors;
 use vendors::mcp::Mcp;
@@ -42,7 +43,8 @@ use prompts::Prompts;
 /// What cli decides for all workers.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub prices: PriceBook,
+    /// The list for everybody, as it stood in the log when the process started.
+    pub prices: PriceList,
     /// How much of a conversation each model can be told.
     pub windows: Windows,
     /// The model asked of a vendor when the agent names none, by provider.
@@ -84,6 +86,8 @@ pub struct Workers {
     pub mcp_servers: McpServers,
     pub stt: Arc<SttEngines>,
     pub tts: Arc<TtsEngines>,
+    pub prices: PriceBooks,
+    pub progress: Progress,
     pub config: Arc<Config>,
     /// `host:pid`, as events show it.
     pub worker_id: String,
@@ -125,6 +129,8 @@ impl Workers {
         let sessions = Sessions::new(nats.log.clone(), database.clone());
         let agents = Agents::new(database.clone(), progress.config_changes());
         let prompts = Prompts::new(database.clone(), progress.config_changes());
+        let changes = progress.config_changes();
+        let prices = PriceBooks::new(database.clone(), clock.clone(), changes, config.prices.clone());
         Self {
             nats,
             database,
@@ -135,6 +141,8 @@ impl Workers {
             mcp_servers,
             stt,
             tts,
+            prices,
+            progress: progress.clone(),
             config: Arc::new(config),
             worker_id,
             sessions,

@@ -10,6 +10,8 @@ mod keys;
 mod limits;
 mod mcp_servers;
 mod models;
+mod prices;
+mod repricings;
 mod system_prompts;
 mod tenants;
 mod tools;
@@ -30,6 +32,7 @@ mod session_facts;
 
 mod answers;
 mod merge;
+mod moments;
 mod named;
 mod secret_headers;
 
@@ -60,6 +63,8 @@ fn documented() -> OpenApiRouter<App> {
         .merge(custom_functions::router())
         .merge(mcp_servers::router())
         .merge(models::router())
+        .merge(prices::router())
+        .merge(repricings::router())
         .merge(sessions::router())
         .merge(messages::router())
         .merge(voice_messages::router())

@@ -2,6 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
+use domain::PricesAt;
+use events::prices::{Per, Price, PriceKind, Unit};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,7 +12,7 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::auth::Viewer;
-use crate::config::Model;
+use crate::config::LanguageModels;
 use crate::extract::QueryOf;
 use crate::openapi::problems;
 use crate::page::page_of;
@@ -54,6 +56,10 @@ struct ModelAnswer {
 struct PriceAnswer {
     #[schema(value_type = String, example = "2")]
     usd_per_million_in: Decimal,
+    /// Of what the vendor had kept from a request before; left out: as much as the rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "0.5")]
+    usd_per_million_cached_in: Option<Decimal>,
     #[schema(value_type = String, example = "2")]
     usd_per_million_out: Decimal,
 }
@@ -61,26 +67,49 @@ struct PriceAnswer {
 /// Every wire format that we speak can do all of them.
 const CAPABILITIES: [&str; 3] = ["chat", "streaming", "tools"];
 
-impl From<&Model> for ModelAnswer {
-    fn from(model: &Model) -> Self {
-        let price = model.price.map(|(per_million_in, per_million_out)| PriceAnswer {
-            usd_per_million_in: per_million_in.normalize(),
-            usd_per_million_out: per_million_out.normalize(),
-        });
+/// The vendors' default models, then the others that have a price.
+fn models(configured: &LanguageModels, prices: PricesAt<'_>) -> Vec<ModelAnswer> {
+    let model = |provider: &str, name: &str, is_default| ModelAnswer {
+        id: name.to_owned(),
+        provider: provider.to_owned(),
+        is_default,
+        price: prices.price(PriceKind::Model, provider, name).map(|found| PriceAnswer::from(found.price)),
+        context_tokens: configured.windows.of(provider, name).0,
+        capabilities: CAPABILITIES,
+    };
+    let providers = &configured.providers;
+    let defaults =
+        providers.iter().filter_map(|provider| Some((provider, provider.default_model.as_deref()?)));
+    let mut models: Vec<_> = defaults.map(|(provider, name)| model(&provider.name, name, true)).collect();
+    for found in prices.all() {
+        let Price { kind, provider, model: name, .. } = found.price;
+        if let (PriceKind::Model, Some(name)) = (kind, name)
+            && providers.iter().any(|configured| configured.name == *provider)
+            && !models.iter().any(|known| known.provider == *provider && known.id == *name)
+        {
+            models.push(model(provider, name, false));
+        }
+    }
+    models
+}
+
+impl From<&Price> for PriceAnswer {
+    fn from(price: &Price) -> Self {
+        let per_million = |unit| {
+            let rate = price.rates.iter().find(|rate| rate.unit == unit)?;
+            Some((rate.usd * Decimal::from(Per::Million.count() / rate.per.count())).normalize())
+        };
         Self {
-            id: model.name.clone(),
-            provider: model.provider.clone(),
-            is_default: model.is_default,
-            price,
-            context_tokens: model.context_tokens,
-            capabilities: CAPABILITIES,
+            usd_per_million_in: per_million(Unit::Input).unwrap_or_default(),
+            usd_per_million_cached_in: per_million(Unit::CachedInput),
+            usd_per_million_out: per_million(Unit::Output).unwrap_or_default(),
         }
     }
 }
 
 /// List the models
 ///
-/// The default models of all configured vendors, and all others that have a price. A vendor whose key is set takes other
+/// The default models of all configured vendors, and all others that have a price. Prices are those in force for the tenant. A vendor whose key is set takes other
 /// names too. Role: viewer.
 #[utoipa::path(
     get, path = "/api/models", tag = "Agents", operation_id = "list_models", params(ModelsQuery),
@@ -88,9 +117,12 @@ impl From<&Model> for ModelAnswer {
 )]
 async fn list_models(
     State(app): State<App>,
-    _: Viewer,
+    Viewer(caller): Viewer,
     QueryOf(query): QueryOf<ModelsQuery>,
 ) -> Result<Json<Vec<ModelAnswer>>, Problem> {
     let limit = usize::try_from(page_of(query.limit, None)?.limit).unwrap_or_default();
-    Ok(Json(app.config.language_models.named.iter().take(limit).map(ModelAnswer::from).collect()))
+    let book = app.prices.book(caller.tenant_id).await?;
+    let mut models = models(&app.config.language_models, book.at(app.clock.now()));
+    models.truncate(limit);
+    Ok(Json(models))
 }

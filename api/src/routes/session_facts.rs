@@ -117,6 +117,8 @@ struct ProviderCallAnswer {
     latency_ms: u64,
     first_token_ms: Option<u64>,
     tokens_in: u64,
+    /// Of `tokens_in`, those that the vendor had kept from a request before.
+    tokens_cached: u64,
     tokens_out: u64,
     /// The vendor did not say how many tokens; we counted.
     estimated: bool,
@@ -145,6 +147,7 @@ impl From<ProviderCall> for ProviderCallAnswer {
             latency_ms: call.latency_ms,
             first_token_ms: call.first_token_ms,
             tokens_in: call.metered.tokens_in,
+            tokens_cached: call.metered.tokens_cached,
             tokens_out: call.metered.tokens_out,
             estimated: call.metered.estimated,
             cost_usd: Usd(call.metered.cost_usd),

@@ -182,6 +182,7 @@ impl Story {
     pub fn metered() -> Metered {
         Metered {
             tokens_in: 103,
+            tokens_cached: 4,
             tokens_out: 20,
             estimated: false,
             cost_usd: Decimal::new(246, 6),

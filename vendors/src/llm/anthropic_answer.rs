@@ -78,7 +78,12 @@ impl From<Metered> for Usage {
         let input =
             [metered.input_tokens, metered.cache_creation_input_tokens, metered.cache_read_input_tokens];
         let tokens_in = input.into_iter().flatten().fold(0, u64::saturating_add);
-        Self { tokens_in, tokens_out: metered.output_tokens.unwrap_or_default(), estimated: false }
+        Self {
+            tokens_in,
+            tokens_cached: metered.cache_read_input_tokens.unwrap_or_default(),
+            tokens_out: metered.output_tokens.unwrap_or_default(),
+            estimated: false,
+        }
     }
 }
 

@@ -91,7 +91,10 @@ fn a_whole_answer_is_read() {
         .unwrap();
     assert_eq!(answer.text, "One moment");
     assert_eq!((&*answer.tool_calls[0].id, &answer.tool_calls[0].arguments), ("toolu_1", &json!({"id": 7})));
-    assert_eq!(answer.usage, Some(Usage { tokens_in: 125, tokens_out: 3, estimated: false }));
+    assert_eq!(
+        answer.usage,
+        Some(Usage { tokens_in: 125, tokens_cached: 100, tokens_out: 3, estimated: false })
+    );
 }
 
 fn run(events: &[Value]) -> (Answer, Result<Vec<Piece>, VendorError>) {
@@ -168,7 +171,10 @@ fn events_build_the_answer() {
     let calls: Vec<_> = answer.tool_calls.iter().map(|call| (&*call.id, &call.arguments)).collect();
     let expected = [json!({"id": 7}), json!({}), json!("{\"id\": ")];
     assert_eq!(calls, [("toolu_1", &expected[0]), ("toolu_2", &expected[1]), ("toolu_3", &expected[2])]);
-    assert_eq!(answer.usage, Some(Usage { tokens_in: 105, tokens_out: 30, estimated: false }));
+    assert_eq!(
+        answer.usage,
+        Some(Usage { tokens_in: 105, tokens_cached: 100, tokens_out: 30, estimated: false })
+    );
 }
 
 #[test]
@@ -178,7 +184,7 @@ fn a_gateway_may_tell_the_input_only_at_the_end() {
         message_delta("end_turn", json!({"input_tokens": 9, "output_tokens": 4})),
         json!({"type": "message_stop"}),
     ]);
-    assert_eq!(answer.usage, Some(Usage { tokens_in: 9, tokens_out: 4, estimated: false }));
+    assert_eq!(answer.usage, Some(Usage { tokens_in: 9, tokens_cached: 0, tokens_out: 4, estimated: false }));
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub(super) fn estimate(request: &ChatRequest, answer: &Answer) -> Usage {
     let calls = answer.tool_calls.iter().map(|call| tokens(&call.arguments.to_string()));
     Usage {
         tokens_in: tokens(&request.system) + request.messages.iter().map(message_tokens).sum::<u64>(),
+        tokens_cached: 0,
         tokens_out: tokens(&answer.text) + calls.sum::<u64>(),
         estimated: true,
     }

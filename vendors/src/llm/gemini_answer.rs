@@ -92,12 +92,16 @@ struct Metered {
     /// Thoughts are billed as output and not part of the candidates' tokens.
     #[serde(default)]
     thoughts_token_count: u64,
+    /// Part of the prompt's tokens.
+    #[serde(default)]
+    cached_content_token_count: u64,
 }
 
 impl From<Metered> for Usage {
     fn from(metered: Metered) -> Self {
         Self {
             tokens_in: metered.prompt_token_count,
+            tokens_cached: metered.cached_content_token_count.min(metered.prompt_token_count),
             tokens_out: metered.candidates_token_count.saturating_add(metered.thoughts_token_count),
             estimated: false,
         }

@@ -90,14 +90,17 @@ fn a_whole_answer_is_read() {
             br#"{"candidates":[{"content":{"role":"model","parts":[{"text":"The caller wants","thought":true},
             {"text":"One moment"},{"functionCall":{"name":"lookup","args":{"id":7}},"thoughtSignature":"c2ln"},
             {"functionCall":{"id":null,"name":"close"}}]},"finishReason":"STOP","index":0}],
-            "usageMetadata":{"promptTokenCount":5,"candidatesTokenCount":3,"thoughtsTokenCount":40,
+            "usageMetadata":{"promptTokenCount":5,"cachedContentTokenCount":4,"candidatesTokenCount":3,"thoughtsTokenCount":40,
             "totalTokenCount":48},"modelVersion":"m"}"#,
         )
         .unwrap();
     assert_eq!(answer.text, "One moment");
     let close = ToolCall { id: String::new(), name: "close".into(), arguments: json!({}), signature: None };
     assert_eq!(answer.tool_calls, [call("", Some("gemini:c2ln")), close]);
-    assert_eq!(answer.usage, Some(Usage { tokens_in: 5, tokens_out: 43, estimated: false }));
+    assert_eq!(
+        answer.usage,
+        Some(Usage { tokens_in: 5, tokens_cached: 4, tokens_out: 43, estimated: false })
+    );
 }
 
 fn run(chunks: &[&str]) -> (Answer, Result<Vec<Piece>, VendorError>) {
@@ -129,7 +132,10 @@ fn chunks_build_the_answer_and_the_last_usage_counts() {
     assert_eq!(pieces.unwrap(), [Piece::Text("Hi".into()), Piece::Call]);
     assert_eq!(answer.text, "Hi");
     assert_eq!(answer.tool_calls, [call("c1", Some("gemini:c2ln"))]);
-    assert_eq!(answer.usage, Some(Usage { tokens_in: 5, tokens_out: 10, estimated: false }));
+    assert_eq!(
+        answer.usage,
+        Some(Usage { tokens_in: 5, tokens_cached: 0, tokens_out: 10, estimated: false })
+    );
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub struct ToolSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     pub tokens_in: u64,
+    /// Of `tokens_in`, those that the vendor had kept from a request before, as far as it says so.
+    pub tokens_cached: u64,
     pub tokens_out: u64,
     /// The vendor did not say; these are our own numbers.
     pub estimated: bool,

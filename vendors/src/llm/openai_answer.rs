@@ -89,11 +89,26 @@ struct Metered {
     prompt_tokens: u64,
     #[serde(default)]
     completion_tokens: u64,
+    prompt_tokens_details: Option<PromptTokens>,
+    /// How DeepSeek tells what OpenAI tells in the details.
+    prompt_cache_hit_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct PromptTokens {
+    cached_tokens: Option<u64>,
 }
 
 impl From<Metered> for Usage {
     fn from(metered: Metered) -> Self {
-        Self { tokens_in: metered.prompt_tokens, tokens_out: metered.completion_tokens, estimated: false }
+        let detailed = metered.prompt_tokens_details.and_then(|details| details.cached_tokens);
+        let cached = detailed.or(metered.prompt_cache_hit_tokens).unwrap_or_default();
+        Self {
+            tokens_in: metered.prompt_tokens,
+            tokens_cached: cached.min(metered.prompt_tokens),
+            tokens_out: metered.completion_tokens,
+            estimated: false,
+        }
     }
 }
 

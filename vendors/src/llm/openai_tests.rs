@@ -79,12 +79,31 @@ fn a_whole_answer_is_read() {
             br#"{"id":"chatcmpl-1","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant",
             "content":"One moment","refusal":null,"reasoning_content":"hm","tool_calls":[{"id":"c1","type":"function",
             "function":{"name":"lookup","arguments":"{\"id\": 7}"}}]},"logprobs":null,"finish_reason":"tool_calls"}],
-            "usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}}"#,
+            "usage":{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":4,"audio_tokens":null},
+            "completion_tokens":3,"total_tokens":8}}"#,
         )
         .unwrap();
     assert_eq!(answer.text, "One moment");
     assert_eq!(answer.tool_calls, [call("c1", "lookup", json!({"id": 7}))]);
-    assert_eq!(answer.usage, Some(Usage { tokens_in: 5, tokens_out: 3, estimated: false }));
+    assert_eq!(answer.usage, Some(Usage { tokens_in: 5, tokens_cached: 4, tokens_out: 3, estimated: false }));
+}
+
+#[test]
+fn deepseek_tells_in_its_own_way_what_it_had_kept() {
+    for (details, cached) in [
+        (r#""prompt_cache_hit_tokens":3,"prompt_cache_miss_tokens":2"#, 3),
+        (r#""prompt_tokens_details":null,"prompt_cache_hit_tokens":9"#, 5),
+        (r#""prompt_tokens_details":{}"#, 0),
+    ] {
+        let last =
+            format!(r#"{{"choices":[],"usage":{{"prompt_tokens":5,"completion_tokens":2,{details}}}}}"#);
+        let (answer, _) = run(&[STOP, &last, "[DONE]"]);
+        assert_eq!(
+            answer.usage.map(|usage| (usage.tokens_in, usage.tokens_cached)),
+            Some((5, cached)),
+            "{details}"
+        );
+    }
 }
 
 /// Reads chunks as events of a stream that then ends.
@@ -135,7 +154,7 @@ fn chunks_build_the_answer_and_the_last_tells_its_usage() {
     ]);
     assert_eq!(pieces.unwrap(), [Piece::Text("Hel".into()), Piece::Text("lo".into()), Piece::End]);
     assert_eq!(answer.text, "Hello");
-    assert_eq!(answer.usage, Some(Usage { tokens_in: 5, tokens_out: 2, estimated: false }));
+    assert_eq!(answer.usage, Some(Usage { tokens_in: 5, tokens_cached: 0, tokens_out: 2, estimated: false }));
 }
 
 #[test]

@@ -156,7 +156,7 @@ struct Metered {
 
 impl From<Metered> for Usage {
     fn from(metered: Metered) -> Self {
-        Self { tokens_in: metered.input_tokens, tokens_out: metered.output_tokens, estimated: false }
+        Self { tokens_in: metered.input_tokens, tokens_out: metered.output_tokens, ..Self::default() }
     }
 }
 

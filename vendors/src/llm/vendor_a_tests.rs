@@ -70,7 +70,7 @@ fn events_build_the_reply() {
     assert_eq!(pieces, [Piece::Text("a\n".into()), Piece::Call, Piece::End]);
     assert_eq!(reply.text, "a\n");
     assert_eq!(reply.tool_calls[0].name, "t");
-    assert_eq!(reply.usage, Some(Usage { tokens_in: 3, tokens_out: 1, estimated: false }));
+    assert_eq!(reply.usage, Some(Usage { tokens_in: 3, tokens_cached: 0, tokens_out: 1, estimated: false }));
 }
 
 #[test]

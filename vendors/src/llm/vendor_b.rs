@@ -166,7 +166,7 @@ struct Metering {
 
 impl From<Metering> for Usage {
     fn from(metering: Metering) -> Self {
-        Self { tokens_in: metering.prompt_tokens, tokens_out: metering.completion_tokens, estimated: false }
+        Self { tokens_in: metering.prompt_tokens, tokens_out: metering.completion_tokens, ..Self::default() }
     }
 }
 

@@ -77,7 +77,7 @@ fn lines_build_the_reply_and_calls_are_joined_by_position() {
             ToolCall { id: "c2".into(), name: "u".into(), arguments: json!({}), signature: None },
         ]
     );
-    assert_eq!(reply.usage, Some(Usage { tokens_in: 3, tokens_out: 1, estimated: false }));
+    assert_eq!(reply.usage, Some(Usage { tokens_in: 3, tokens_cached: 0, tokens_out: 1, estimated: false }));
 }
 
 #[test]

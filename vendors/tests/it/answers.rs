@@ -76,7 +76,7 @@ async fn a_whole_answer_without_usage_is_estimated() {
     for usage in ["", ",\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0}"] {
         let answer = format!("{{\"choices\":[{{\"message\":{{\"content\":\"Hi, you!\"}}}}]{usage}}}");
         let (result, reports) = ask(move || answer.clone().into_response(), false).await;
-        let expected = Usage { tokens_in: 2, tokens_out: 2, estimated: true };
+        let expected = Usage { tokens_in: 2, tokens_cached: 0, tokens_out: 2, estimated: true };
         assert_eq!((result.unwrap().reply.usage, reports.0[0].usage), (expected, expected));
     }
 }
@@ -87,7 +87,10 @@ async fn a_whole_stream_without_usage_is_estimated() {
         "data: {\"choices\":[{\"delta\":{\"content\":\"Hi, you!\"},\"finish_reason\":\"stop\"}]}\n\n";
     let (result, reports) = ask(|| stream.into_response(), true).await;
     assert_eq!(reports.story(), [(1, "openai", "ok")]);
-    assert_eq!(result.unwrap().reply.usage, Usage { tokens_in: 2, tokens_out: 2, estimated: true });
+    assert_eq!(
+        result.unwrap().reply.usage,
+        Usage { tokens_in: 2, tokens_cached: 0, tokens_out: 2, estimated: true }
+    );
 }
 
 #[tokio::test]
@@ -99,7 +102,7 @@ async fn an_empty_answer_is_retried_then_left_to_the_fallback_and_billed() {
         reports.story(),
         [(1, "openai", "empty_answer"), (2, "openai", "empty_answer"), (3, "anthropic", "ok")]
     );
-    assert_eq!(reports.0[0].usage, Usage { tokens_in: 7, tokens_out: 1, estimated: false });
+    assert_eq!(reports.0[0].usage, Usage { tokens_in: 7, tokens_cached: 0, tokens_out: 1, estimated: false });
     assert_eq!(result.unwrap().reply.text, "Here I am.");
 }
 

@@ -62,7 +62,7 @@ async fn within_a_stream_what_came_is_estimated() {
     });
     assert_eq!(result, Err(cancelled(1)));
     assert_eq!(reports.0[0].outcome, AttemptOutcome::Cancelled);
-    assert_eq!(reports.0[0].usage, Usage { tokens_in: 11, tokens_out: 2, estimated: true });
+    assert_eq!(reports.0[0].usage, Usage { tokens_in: 11, tokens_cached: 0, tokens_out: 2, estimated: true });
 }
 
 /// Cancels as soon as an attempt has failed: the call then waits for its retry.

@@ -146,7 +146,10 @@ async fn a_trickle_times_out_and_what_streamed_is_estimated() {
         // VendorA's first event is its `start`; VendorB's first line is a token already.
         let (failed, reports) = trickle(VENDORS[1], true).await;
         assert_eq!(failed.kind, FailureKind::TimedOut);
-        assert_eq!(reports.0[0].usage, Usage { tokens_in: 11, tokens_out: 2, estimated: true });
+        assert_eq!(
+            reports.0[0].usage,
+            Usage { tokens_in: 11, tokens_cached: 0, tokens_out: 2, estimated: true }
+        );
     };
     tokio::join!(plain(VENDORS[0]), plain(VENDORS[1]), streamed);
 }

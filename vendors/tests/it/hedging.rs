@@ -168,7 +168,7 @@ async fn a_winner_that_breaks_off_is_followed_by_an_attempt_that_starts_over() {
             config.stall_timeout = IMPATIENT;
         });
         let heard = ask(&vendors, true, SOON).await;
-        let estimated = Usage { tokens_in: 11, tokens_out: 4, estimated: true };
+        let estimated = Usage { tokens_in: 11, tokens_cached: 0, tokens_out: 4, estimated: true };
         assert_eq!(heard.reports.0[1].usage, estimated, "{ends:?}: 15 characters had come");
         // On a busy machine the one that follows may be hedged too.
         let spoke: BTreeSet<_> = heard.deltas.iter().map(|delta| delta.attempt).collect();

@@ -1,5 +1,6 @@
 //! Every vendor request of a turn: recorded as a fact at once, and kept for the message's bill.
 
+use domain::{PriceBook, Tokens};
 use events::session::{AttemptOutcome, BilledAttempt, VendorAttempted};
 use events::{AgentId, Aggregate, Event, EventId, Payload};
 use nats::{Expect, Failure, PendingAppend};
@@ -29,6 +30,7 @@ pub(crate) struct Work {
 pub(crate) struct Attempts<'a> {
     workers: &'a Workers,
     work: Work,
+    prices: PriceBook,
     pub billed: Vec<BilledAttempt>,
     /// Requests that dead workers may have had under way, in no fact.
     unrecorded: u32,
@@ -38,6 +40,7 @@ pub(crate) struct Attempts<'a> {
 impl<'a> Attempts<'a> {
     /// None yet; or, when the work was taken over, those that a dead worker recorded.
     pub(crate) async fn resume(workers: &'a Workers, work: Work) -> Result<Self, Failure> {
+        let prices = workers.prices.book(work.facts.tenant_id).await.map_err(away)?;
         let mut billed = Vec::new();
         if work.earlier > 0 {
             let recorded = workers.nats.log.read(&work.facts, work.after).await.map_err(away)?;
@@ -49,7 +52,7 @@ impl<'a> Attempts<'a> {
             }));
         }
         let unrecorded = REQUESTS_AT_ONCE * work.earlier;
-        Ok(Self { workers, work, billed, unrecorded, pending: Vec::new() })
+        Ok(Self { workers, work, prices, billed, unrecorded, pending: Vec::new() })
     }
 
     pub(super) fn count(&self) -> u32 {
@@ -82,13 +85,10 @@ impl AttemptObserver for Attempts<'_> {
     /// Sends the fact without waiting for its acknowledgement: [`Attempts::settle`] does, before the turn ends.
     async fn attempted(&mut self, report: AttemptReport) {
         let usage = report.usage;
-        let metered = self.workers.config.prices.meter(
-            &report.provider,
-            &report.model,
-            usage.tokens_in,
-            usage.tokens_out,
-            usage.estimated,
-        );
+        let now = self.workers.clock.now();
+        let tokens = Tokens { input: usage.tokens_in, cached: usage.tokens_cached, output: usage.tokens_out };
+        let prices = self.prices.at(now);
+        let metered = prices.meter(&report.provider, &report.model, tokens, usage.estimated);
         let attempt = VendorAttempted {
             turn_id: self.work.turn_id,
             job_id: self.work.job_id,
@@ -108,8 +108,7 @@ impl AttemptObserver for Attempts<'_> {
         };
         let id = EventId(report.attempt_id);
         self.billed.push(line(id, &attempt));
-        let event =
-            Event::new(id, self.workers.clock.now(), SOURCE, self.work.facts, &self.work.cause, attempt);
+        let event = Event::new(id, now, SOURCE, self.work.facts, &self.work.cause, attempt);
         self.pending.push(self.workers.nats.log.send(&event, Expect::Anything).await);
     }
 }

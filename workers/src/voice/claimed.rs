@@ -134,7 +134,18 @@ impl Claimed {
         id: EventId,
         payload: impl Into<Payload>,
     ) -> Result<(), Failure> {
-        let event = self.call_event(workers.clock.now(), id, payload);
+        self.note_at(workers, workers.clock.now(), id, payload).await
+    }
+
+    /// Records a fact of the call that was judged `at` this time.
+    pub(super) async fn note_at(
+        &self,
+        workers: &Workers,
+        at: DateTime<Utc>,
+        id: EventId,
+        payload: impl Into<Payload>,
+    ) -> Result<(), Failure> {
+        let event = self.call_event(at, id, payload);
         workers.nats.log.append(&event, Expect::Anything).await.map(|_| ()).map_err(away)
     }
 

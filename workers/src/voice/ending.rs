@@ -46,6 +46,7 @@ pub(super) async fn end(workers: &Workers, claimed: &mut Claimed, end: &End) -> 
         let now = workers.clock.now();
         let duration_ms = claimed.call.duration_ms(now);
         let requests = replies(workers, claimed).await?;
+        let prices = workers.prices.book(claimed.tenant_id()).await.map_err(away)?;
         let carrier = claimed.started.transport.carrier();
         let ended = CallEnded {
             status: end.status,
@@ -54,8 +55,7 @@ pub(super) async fn end(workers: &Workers, claimed: &mut Claimed, end: &End) -> 
             agent_id: claimed.agent_id(),
             duration_ms,
             requests,
-            metered: carrier
-                .map(|carrier| workers.config.prices.meter_carrier(carrier, duration_ms, requests)),
+            metered: carrier.map(|carrier| prices.at(now).meter_carrier(carrier, duration_ms, requests)),
         };
         let event = claimed.call_event(now, claimed.derived("ended"), ended);
         match workers.nats.log.append(&event, Expect::Last(claimed.call.last_sequence)).await {

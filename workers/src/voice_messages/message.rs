@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use domain::SpeechWork;
 use domain::session::Opened;
 use events::call::{SpeechKind, SpeechOutcome};
 use events::session::{FailureCode, MessageReceived, TurnFailed};
@@ -14,8 +15,6 @@ use projections::SealedFile;
 use projections::configuration::AgentRecord;
 use projections::keyring::KeyringError;
 use uuid::Uuid;
-
-use domain::voice_prices::SpeechWork;
 
 use crate::{Workers, away};
 
@@ -178,11 +177,13 @@ impl Message {
         // An engine that failed may have done all of it.
         let estimated = outcome != SpeechOutcome::Succeeded;
         let done = SpeechWork { kind, audio_ms, characters, estimated };
+        let prices = workers.prices.book(self.session.tenant_id).await.map_err(away)?;
+        let now = workers.clock.now();
         let payload = SpeechDone {
             kind,
             job_id: self.received.job_id,
             agent_id: self.opened.agent_id,
-            metered: workers.config.prices.meter_speech(&provider, &model, done),
+            metered: prices.at(now).meter_speech(&provider, &model, done),
             provider,
             model,
             audio_ms,
@@ -191,7 +192,7 @@ impl Message {
         };
         let facts = Aggregate::session_facts(self.session.tenant_id, self.session.id.into());
         let id = self.derived(&format!("{} {number}", kind.as_str()));
-        let event = Event::new(id, workers.clock.now(), SOURCE, facts, &self.cause, payload);
+        let event = Event::new(id, now, SOURCE, facts, &self.cause, payload);
         workers.nats.log.append(&event, Expect::Anything).await.map(|_| ()).map_err(away)
     }
 

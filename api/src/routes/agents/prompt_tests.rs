@@ -1,4 +1,5 @@
 use chrono::DateTime;
+use domain::Windows;
 use events::agent::AgentSettings;
 use events::prompt::PromptSettings;
 use events::{CorrelationId, PromptId};
@@ -49,7 +50,7 @@ fn patched(
         model_prefixes: vec![],
         takes_any_model: false,
     };
-    let models = LanguageModels { providers: vec![provider], absent: vec![], named: vec![] };
+    let models = LanguageModels { providers: vec![provider], absent: vec![], windows: Windows::default() };
     if current.is_none() {
         body["name"] = json!("Desk");
     }

@@ -1,3 +1,4 @@
+use domain::Windows;
 use events::CorrelationId;
 use events::agent::AgentSettings;
 use serde_json::{Value, json};
@@ -29,7 +30,7 @@ fn models() -> LanguageModels {
     LanguageModels {
         providers: vec![built_in("vendor_a", "vendor-a-"), built_in("vendor_b", "vendor-b-"), anthropic],
         absent: vec![openai],
-        named: vec![],
+        windows: Windows::default(),
     }
 }
 

@@ -1,0 +1,65 @@
+//! What tenants pay by, from memory while no configuration changes.
+
+use std::sync::Arc;
+
+use domain::{PriceBook, PriceList};
+use events::{Clock, TenantId};
+use quick_cache::sync::Cache;
+use tokio::sync::watch;
+
+use crate::configuration::prices;
+use crate::database::{Database, Error};
+
+const CACHED_LISTS: usize = 10_000;
+
+type Lists = Arc<[PriceList]>;
+
+/// Gives price books. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PriceBooks {
+    database: Database,
+    clock: Clock,
+    changes: watch::Receiver<u64>,
+    published: Arc<PriceList>,
+    /// By whose they are, with the change of configuration that they were looked up after.
+    known: Arc<Cache<TenantId, (u64, Lists)>>,
+}
+
+impl PriceBooks {
+    /// `published`: the list for everybody as this process found it in the log, or brought it there, when it started. It
+    /// counts also while the tables are behind the log.
+    pub fn new(
+        database: Database,
+        clock: Clock,
+        changes: watch::Receiver<u64>,
+        published: PriceList,
+    ) -> Self {
+        let known = Arc::new(Cache::new(CACHED_LISTS));
+        Self { database, clock, changes, published: Arc::new(published), known }
+    }
+
+    /// What the tenant pays by, from now on: [`PriceBook::at`] chooses among what is in force and what will be.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn book(&self, tenant_id: TenantId) -> Result<PriceBook, Error> {
+        let global = self.lists(TenantId::SYSTEM).await?;
+        Ok(PriceBook::new(global, self.lists(tenant_id).await?))
+    }
+
+    async fn lists(&self, scope: TenantId) -> Result<Lists, Error> {
+        let change = *self.changes.borrow();
+        if let Some((seen, lists)) = self.known.get(&scope)
+            && seen == change
+        {
+            return Ok(lists);
+        }
+        let mut lists = prices::since(&self.database, scope, self.clock.now()).await?;
+        if scope == TenantId::SYSTEM && lists.iter().all(|list| list.version < self.published.version) {
+            lists.push(PriceList::clone(&self.published));
+        }
+        let lists: Lists = lists.into();
+        self.known.insert(scope, (change, lists.clone()));
+        Ok(lists)
+    }
+}
