@@ -261,11 +261,13 @@ async fn open(log: &Log, stream: &str, spec: ConsumerSpec) -> Result<pull::Strea
 }
 
 /// Reads a delivery of an event stream, or a due retry (and then the event it is about).
-async fn take(log: &Log, stream: &str, received: Message) -> Option<Fetched> {
+async fn take(log: &Log, stream: &str, mut received: Message) -> Option<Fetched> {
     let (delivered, sequence) = {
         let info = received.info().ok()?;
         (info.delivered.max(0) as u64, info.stream_sequence)
     };
+    // What comes off the connection is a part of a large buffer. A delivery may be held for an hour.
+    received.message.reply = received.message.reply.map(|reply| reply.to_string().into());
     let (message, acker) = received.split();
     if stream != TIMERS_STREAM {
         let partition = stream.rsplit('_').next()?.parse().ok()?;
@@ -273,7 +275,7 @@ async fn take(log: &Log, stream: &str, received: Message) -> Option<Fetched> {
             position: Position { partition, sequence },
             subject: message.subject.to_string(),
             headers: message.headers.unwrap_or_default(),
-            payload: message.payload,
+            payload: Bytes::copy_from_slice(&message.payload),
             retries: 0,
             generation: delivered,
             acker: Arc::new(acker),

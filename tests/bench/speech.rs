@@ -17,7 +17,7 @@ use vendors::tts::{SpeechFormat, TtsEngines, TtsTarget};
 use voice::g711::{mulaw_to_pcm, pcm_to_mulaw};
 use voice::resample::Resampler;
 use voice::speakable::speakable;
-use voice::vad::{Change, FRAME_SAMPLES, GateConfig, SpeechGate, Vad};
+use voice::vad::{Change, FRAME_SAMPLES, GateConfig, SpeechGate, Vad, level_dbfs};
 
 /// Shares of words; promised.
 const MOST_WRONG_WIDE: f64 = 0.06;
@@ -145,7 +145,7 @@ fn utterances(samples: &[i16]) -> Vec<&[i16]> {
     };
     for (frame, chunk) in (0_u32..).zip(samples.chunks_exact(FRAME_SAMPLES)) {
         let probability = vad.push(chunk);
-        match gate.push(frame, chunk, probability).change {
+        match gate.push(frame, level_dbfs(chunk), probability).change {
             Some(Change::SpeechStarted { frame }) => began = Some(frame as usize),
             Some(Change::SpeechEnded { frame }) => {
                 if let Some(began) = began.take() {

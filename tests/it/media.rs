@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use events::{CallId, JobId, TenantId};
+use nats::Nats;
 use nats::media::{AudioFormat, CloseReason, Down, Media, SocketSide, SocketState, Up, WorkerSide};
 use nats::recordings::{PAGE, Recordings, Segment};
 use tests::World;
@@ -12,6 +13,11 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 async fn both_ends(media: &Media, call_id: CallId, attempt: u32) -> (SocketSide, WorkerSide) {
     (media.socket(call_id).await.unwrap(), media.worker(call_id, attempt).await.unwrap())
+}
+
+/// The server answers this connection, so it knows of every subscription that was made on it before.
+async fn subscribed(nats: &Nats) {
+    nats.recordings.last(TenantId::new(), CallId::new()).await.unwrap();
 }
 
 async fn heard<T>(next: impl Future<Output = Option<T>>) -> T {
@@ -26,9 +32,8 @@ async fn socket_and_worker_of_a_call_hear_each_other_in_order_and_nobody_else() 
     let mut socket = here.nats.media.socket(call_id).await.unwrap();
     let mut worker = there.nats.media.worker(call_id, 2).await.unwrap();
     let (other_socket, other_worker) = both_ends(&here.nats.media, other_call_id, 1).await;
-    // The server knows of every subscription before anything is said.
-    here.nats.flush().await;
-    there.nats.flush().await;
+    subscribed(&here.nats).await;
+    subscribed(&there.nats).await;
 
     other_socket.send(&Up::EndOfUtterance).await.unwrap();
     let state =
@@ -59,6 +64,54 @@ async fn socket_and_worker_of_a_call_hear_each_other_in_order_and_nobody_else() 
     for down in said {
         assert_eq!(heard(socket.next()).await, (2, down));
     }
+}
+
+#[tokio::test]
+async fn ends_of_one_process_need_no_server_until_a_worker_elsewhere_takes_the_call_over() {
+    let world = World::services().await;
+    let (here, there) = (world.connect().await, world.connect().await);
+    let call_id = CallId::new();
+    let mut elsewhere = there.nats.media.worker(call_id, 3).await.unwrap();
+    subscribed(&there.nats).await;
+    let (mut socket, mut worker) = both_ends(&here.nats.media, call_id, 2).await;
+    let hello = |worker_id: &str| Down::Hello { worker_id: worker_id.to_owned() };
+    let audio = |frame| Up::Audio { frame, data: Bytes::from_static(&[0xff; 160]) };
+    let state = Up::State(SocketState {
+        format: AudioFormat::Mulaw8k,
+        next_frame: 0,
+        first_kept_frame: 0,
+        playback: None,
+    });
+
+    worker.send(&hello("here")).await.unwrap();
+    assert_eq!(heard(socket.next()).await, (2, hello("here")));
+    for up in [audio(0), state.clone()] {
+        socket.send(&up).await.unwrap();
+        assert_eq!(heard(worker.next()).await, up);
+    }
+    assert_eq!(heard(elsewhere.next()).await, state, "audio passed by the server, the state did not");
+
+    elsewhere.send(&hello("elsewhere")).await.unwrap();
+    assert_eq!(heard(socket.next()).await, (3, hello("elsewhere")));
+    // Who was late to say hello has not taken the call back.
+    worker.send(&hello("here")).await.unwrap();
+    assert_eq!(heard(socket.next()).await, (2, hello("here")));
+    for up in [audio(1), audio(2)] {
+        socket.send(&up).await.unwrap();
+        assert_eq!(heard(elsewhere.next()).await, up);
+        assert_eq!(heard(worker.next()).await, up, "once, though it went both ways");
+    }
+
+    // The carrier's next socket is over there: what is said to it passes by the server, and the old one hears nothing.
+    let mut next = there.nats.media.socket(call_id).await.unwrap();
+    next.send(&state).await.unwrap();
+    assert_eq!(heard(elsewhere.next()).await, state);
+    let clear = Down::Clear { generation: 1 };
+    for down in [clear.clone(), hello("elsewhere")] {
+        elsewhere.send(&down).await.unwrap();
+        assert_eq!(heard(next.next()).await, (3, down));
+    }
+    assert_eq!(heard(socket.next()).await, (3, hello("elsewhere")));
 }
 
 fn segment(index: u32) -> Segment {

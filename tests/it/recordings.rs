@@ -72,7 +72,7 @@ async fn record(
         for (side, frames) in [(Side::Caller, &caller), (Side::Agent, &agent)] {
             if frames.contains(&number) {
                 let data = frame(format, side, number);
-                writer.push(side, number, &data, |segment| segments.push(segment));
+                writer.push(side, number, data, |segment| segments.push(segment));
             }
         }
     }

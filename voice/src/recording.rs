@@ -4,6 +4,8 @@
 //! have been played, a little after the caller's of the same time; so a segment waits for a second before it is given.
 //! No more than that is ever in memory.
 
+use std::collections::VecDeque;
+
 use crate::frames::{FRAME_MS, FrameFormat};
 
 /// Frames in a segment, but for the last of a recording, which may have fewer.
@@ -36,18 +38,17 @@ pub const fn stereo_frame_bytes(format: FrameFormat) -> usize {
     2 * format.bytes_per_frame()
 }
 
-/// Interleaves the frames of two sides.
-pub struct StereoWriter {
+/// Interleaves the frames of two sides. Frames are kept as they come, so that those which somebody else keeps too need
+/// no room of their own.
+pub struct StereoWriter<F> {
     format: FrameFormat,
     /// Of the segment that is given next.
     index: u32,
-    /// That segment and the frames after it that are waited for; silence where nothing came.
-    buffer: Vec<u8>,
-    /// Frames that the buffer has something of.
-    reached: u32,
+    /// Caller and agent of that segment, and of the frames after it that are waited for; `None` where nothing came.
+    frames: VecDeque<[Option<F>; 2]>,
 }
 
-impl StereoWriter {
+impl<F: AsRef<[u8]>> StereoWriter<F> {
     #[must_use]
     pub fn new(format: FrameFormat) -> Self {
         Self::resume(format, 0)
@@ -56,49 +57,55 @@ impl StereoWriter {
     /// Goes on with a recording of which the segments before `index` are kept already.
     #[must_use]
     pub fn resume(format: FrameFormat, index: u32) -> Self {
-        let frames = (SEGMENT_FRAMES + PATIENCE_FRAMES) as usize;
-        let buffer = vec![format.silence(); frames * stereo_frame_bytes(format)];
-        Self { format, index, buffer, reached: 0 }
+        let most = SEGMENT_FRAMES + PATIENCE_FRAMES;
+        Self { format, index, frames: VecDeque::with_capacity(most as usize) }
     }
 
     /// Takes one side's frame number `frame`, and gives the segments that no longer wait for anything. A frame of a
     /// segment that was given is passed over; what is missing of a short frame is silence.
-    pub fn push(&mut self, side: Side, frame: u32, data: &[u8], mut give: impl FnMut(Segment)) {
+    pub fn push(&mut self, side: Side, frame: u32, data: F, mut give: impl FnMut(Segment)) {
         let Some(mut place) = frame.checked_sub(self.index.saturating_mul(SEGMENT_FRAMES)) else { return };
         while place >= SEGMENT_FRAMES + PATIENCE_FRAMES {
-            give(self.take(SEGMENT_FRAMES));
+            give(self.take(SEGMENT_FRAMES as usize));
             place -= SEGMENT_FRAMES;
         }
-        self.reached = self.reached.max(place + 1);
-        let width = self.format.bytes_per_sample();
-        let at = match side {
-            Side::Caller => 0,
-            Side::Agent => width,
-        };
-        let length = stereo_frame_bytes(self.format);
-        let slots = self.buffer[place as usize * length..][..length].chunks_exact_mut(2 * width);
-        for (slot, sample) in slots.zip(data.chunks_exact(width)) {
-            slot[at..at + width].copy_from_slice(sample);
+        let place = place as usize;
+        if self.frames.len() <= place {
+            self.frames.resize_with(place + 1, Default::default);
         }
+        self.frames[place][side as usize] = Some(data);
     }
 
     /// Gives what is left at the end of the call.
     pub fn finish(mut self, mut give: impl FnMut(Segment)) {
-        while self.reached > 0 {
-            give(self.take(self.reached.min(SEGMENT_FRAMES)));
+        while !self.frames.is_empty() {
+            let frames = self.frames.len().min(SEGMENT_FRAMES as usize);
+            give(self.take(frames));
         }
     }
 
-    fn take(&mut self, frames: u32) -> Segment {
-        let length = frames as usize * stereo_frame_bytes(self.format);
-        let data = self.buffer[..length].to_vec();
-        self.buffer.copy_within(length.., 0);
-        let left = self.buffer.len() - length;
-        self.buffer[left..].fill(self.format.silence());
+    fn take(&mut self, frames: usize) -> Segment {
+        if self.frames.len() < frames {
+            self.frames.resize_with(frames, Default::default);
+        }
+        let length = stereo_frame_bytes(self.format);
+        let mut data = vec![self.format.silence(); frames * length];
+        for (slots, sides) in data.chunks_exact_mut(length).zip(self.frames.drain(..frames)) {
+            interleave(self.format.bytes_per_sample(), slots, &sides);
+        }
         let index = self.index;
         self.index += 1;
-        self.reached = self.reached.saturating_sub(frames);
         Segment { index, offset_ms: u64::from(index) * u64::from(SEGMENT_FRAMES * FRAME_MS), data }
+    }
+}
+
+/// Puts the samples of both sides, each `width` bytes, into one frame; what is missing stays as it is.
+fn interleave(width: usize, frame: &mut [u8], sides: &[Option<impl AsRef<[u8]>>; 2]) {
+    for (side, data) in sides.iter().enumerate() {
+        let samples = data.as_ref().map(AsRef::as_ref).unwrap_or_default().chunks_exact(width);
+        for (slot, sample) in frame.chunks_exact_mut(2 * width).zip(samples) {
+            slot[side * width..][..width].copy_from_slice(sample);
+        }
     }
 }
 
@@ -132,19 +139,19 @@ mod tests {
         let format = FrameFormat::Mulaw8k;
         let (mut writer, mut segments) = (StereoWriter::new(format), Vec::new());
         for number in 0..150 {
-            writer.push(Side::Caller, number, &frame(format, Side::Caller, number), |segment| {
+            writer.push(Side::Caller, number, frame(format, Side::Caller, number), |segment| {
                 segments.push(segment)
             });
         }
         assert_eq!(segments, []);
-        writer.push(Side::Agent, 99, &frame(format, Side::Agent, 99), |segment| segments.push(segment));
-        writer.push(Side::Caller, 150, &frame(format, Side::Caller, 150), |segment| segments.push(segment));
+        writer.push(Side::Agent, 99, frame(format, Side::Agent, 99), |segment| segments.push(segment));
+        writer.push(Side::Caller, 150, frame(format, Side::Caller, 150), |segment| segments.push(segment));
         assert_eq!(segments.len(), 1);
         let agent = side(format, &segments[0].data, Side::Agent);
         assert_eq!(agent[99 * 160..], frame(format, Side::Agent, 99));
         assert!(agent[..99 * 160].iter().all(|&byte| byte == 0xff));
 
-        writer.push(Side::Agent, 99, &[0; 160], |_| panic!("it was given"));
+        writer.push(Side::Agent, 99, vec![0; 160], |_| panic!("it was given"));
         writer.finish(|segment| segments.push(segment));
         let shape: Vec<_> = segments.iter().map(|s| (s.index, s.offset_ms, s.data.len())).collect();
         assert_eq!(shape, [(0, 0, 32_000), (1, 2_000, 51 * 320)]);
@@ -153,8 +160,8 @@ mod tests {
     #[test]
     fn a_recording_goes_on_where_it_was_kept() {
         let mut writer = StereoWriter::resume(FrameFormat::Pcm16k, 3);
-        writer.push(Side::Caller, 299, &[1; 640], |_| panic!("it was kept"));
-        writer.push(Side::Caller, 300, &[1; 640], |_| panic!("it has only begun"));
+        writer.push(Side::Caller, 299, [1; 640], |_| panic!("it was kept"));
+        writer.push(Side::Caller, 300, [1; 640], |_| panic!("it has only begun"));
         let mut segments = Vec::new();
         writer.finish(|segment| segments.push((segment.index, segment.offset_ms, segment.data.len())));
         assert_eq!(segments, [(3, 6_000, 1_280)]);
@@ -162,7 +169,7 @@ mod tests {
 
     #[test]
     fn nothing_makes_no_segment() {
-        StereoWriter::new(FrameFormat::Mulaw8k).finish(|_| panic!("nothing was said"));
+        StereoWriter::<&[u8]>::new(FrameFormat::Mulaw8k).finish(|_| panic!("nothing was said"));
     }
 
     proptest! {
@@ -182,7 +189,7 @@ mod tests {
             arrivals.sort_by_key(|(when, _, _)| *when);
             let (mut writer, mut segments) = (StereoWriter::new(format), Vec::new());
             for (_, side, number) in &arrivals {
-                writer.push(*side, *number, &frame(format, *side, *number), |segment| segments.push(segment));
+                writer.push(*side, *number, frame(format, *side, *number), |segment| segments.push(segment));
             }
             writer.finish(|segment| segments.push(segment));
 

@@ -15,12 +15,21 @@ const WINDOW_SAMPLES: usize = 256;
 /// level is. Seen on recorded speech.
 const DETECTOR_LAG_FRAMES: u32 = 2;
 
+/// Frames below this level are silence, in dB of full scale.
+const QUIETEST_DBFS: f32 = -60.0;
+/// After so many frames of silence the detector has settled, and one more changes nothing: half a second.
+const SETTLED_FRAMES: u32 = 25;
+
 /// The likelihood of speech, frame by frame. One per audio stream; about 9 KiB.
+///
+/// Silence need not cost anything: what a gate takes for silence, whatever is said of it, need not be looked at once the
+/// detector has settled. For the detector a long silence is then a short one.
 pub struct Vad {
     detector: Box<Detector>,
     /// Samples that do not yet fill a window: less than one.
     waiting: Vec<i16>,
     last: f32,
+    silent_frames: u32,
 }
 
 impl Default for Vad {
@@ -36,7 +45,15 @@ impl Vad {
             detector: Detector::default_boxed(),
             waiting: Vec::with_capacity(FRAME_SAMPLES + WINDOW_SAMPLES),
             last: 0.0,
+            silent_frames: 0,
         }
+    }
+
+    /// What [`Vad::push`] would say of a frame of this level, where it need not be looked at; `None` where it must be. To
+    /// be asked before each frame.
+    pub fn without_looking(&mut self, level_dbfs: f32) -> Option<f32> {
+        self.silent_frames = if level_dbfs < QUIETEST_DBFS { self.silent_frames + 1 } else { 0 };
+        (self.silent_frames > SETTLED_FRAMES).then_some(self.last)
     }
 
     /// How likely `samples` (mono, 16 kHz, usually one frame) hold speech, from 0 to 1: the highest of the windows that
@@ -76,7 +93,7 @@ impl Default for GateConfig {
             continue_probability: 0.35,
             begin_ms: 60,
             end_ms: 200,
-            quietest_dbfs: -60.0,
+            quietest_dbfs: QUIETEST_DBFS,
             above_floor_db: 6.0,
         }
     }
@@ -96,8 +113,6 @@ pub enum Change {
 pub struct FrameFacts {
     /// The frame belongs to speech (before a beginning is certain: may belong).
     pub voiced: bool,
-    /// dB of full scale; a sine of full scale has -3, zeros have -96.
-    pub level_dbfs: f32,
     pub change: Option<Change>,
 }
 
@@ -129,9 +144,8 @@ impl SpeechGate {
         }
     }
 
-    /// Takes the next frame: its number, its samples, and what [`Vad::push`] said of it. Numbers rise by one.
-    pub fn push(&mut self, frame: u32, samples: &[i16], probability: f32) -> FrameFacts {
-        let level_dbfs = level_dbfs(samples);
+    /// Takes the next frame: its number, its level, and what [`Vad`] said of it. Numbers rise by one.
+    pub fn push(&mut self, frame: u32, level_dbfs: f32, probability: f32) -> FrameFacts {
         let quiet = probability < self.config.continue_probability;
         let floor = self.floor.push(level_dbfs, quiet);
         let loud_enough = level_dbfs >= self.config.quietest_dbfs
@@ -149,7 +163,7 @@ impl SpeechGate {
         }
         self.loud_before = if loud_enough && !voiced { self.loud_before + 1 } else { 0 };
         let change = if self.speaking { self.ending(frame) } else { self.beginning() };
-        FrameFacts { voiced, level_dbfs, change }
+        FrameFacts { voiced, change }
     }
 
     /// Whether a stretch of speech is under way.
@@ -190,7 +204,8 @@ impl SpeechGate {
 }
 
 /// dB of full scale of the frame's root mean square.
-fn level_dbfs(samples: &[i16]) -> f32 {
+#[must_use]
+pub fn level_dbfs(samples: &[i16]) -> f32 {
     let energy: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
     let mean = energy / samples.len().max(1) as f64;
     // One step of 16 bits, so that zeros have a level too.

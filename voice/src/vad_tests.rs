@@ -27,7 +27,14 @@ fn noise(frames: usize, loudest: i16) -> Vec<i16> {
 fn facts(samples: &[i16]) -> Vec<FrameFacts> {
     let (mut vad, mut gate) = (Vad::new(), SpeechGate::new(GateConfig::default()));
     let frames = samples.chunks_exact(FRAME_SAMPLES).enumerate();
-    frames.map(|(frame, samples)| gate.push(frame as u32, samples, vad.push(samples))).collect()
+    frames
+        .map(|(frame, samples)| gate.push(frame as u32, level_dbfs(samples), likelihood(&mut vad, samples)))
+        .collect()
+}
+
+/// As cheap as it may be had.
+fn likelihood(vad: &mut Vad, samples: &[i16]) -> f32 {
+    vad.without_looking(level_dbfs(samples)).unwrap_or_else(|| vad.push(samples))
 }
 
 fn changes(samples: &[i16]) -> Vec<Change> {
@@ -42,6 +49,23 @@ fn speech_has_a_beginning_and_an_end() {
     };
     assert!((12..=17).contains(&began), "began at {began}");
     assert!((86..=93).contains(&ended), "ended at {ended}");
+}
+
+#[test]
+fn a_long_silence_is_a_short_one() {
+    let after = |silence: Vec<i16>| {
+        let mut vad = Vad::new();
+        let samples = [clip(), silence, clip()].concat();
+        let said: Vec<f32> =
+            samples.chunks_exact(FRAME_SAMPLES).map(|samples| likelihood(&mut vad, samples)).collect();
+        said[said.len() - clip().len() / FRAME_SAMPLES..].to_vec()
+    };
+    let short = after(silence(SETTLED_FRAMES as usize));
+    assert!(short.iter().any(|likelihood| *likelihood > 0.9));
+    assert_eq!(after(silence(500)), short);
+    // The quietest noise that a telephone line can have.
+    let noise = [noise(SETTLED_FRAMES as usize, 8), noise(500, 8)].concat();
+    assert_eq!(after(noise.clone()), after(noise[..SETTLED_FRAMES as usize * FRAME_SAMPLES].to_vec()));
 }
 
 #[test]
@@ -93,7 +117,7 @@ fn gate_on(likelihoods: &[f32]) -> Vec<Change> {
     let (loud, quiet) = ([8_000_i16; FRAME_SAMPLES], [8_i16; FRAME_SAMPLES]);
     let frames = likelihoods.iter().enumerate().map(|(frame, likelihood)| {
         let samples = if *likelihood < 0.2 { &quiet } else { &loud };
-        gate.push(frame as u32, samples, *likelihood)
+        gate.push(frame as u32, level_dbfs(samples), *likelihood)
     });
     frames.filter_map(|facts| facts.change).collect()
 }
@@ -123,11 +147,11 @@ fn a_short_gap_does_not_end_speech() {
 fn what_never_gets_quieter_is_the_floor() {
     let mut gate = SpeechGate::new(GateConfig::default());
     let hum = [1_000_i16; FRAME_SAMPLES];
-    let voiced: Vec<bool> = (0..400).map(|frame| gate.push(frame, &hum, 0.9).voiced).collect();
+    let voiced: Vec<bool> = (0..400).map(|frame| gate.push(frame, level_dbfs(&hum), 0.9).voiced).collect();
     assert!(voiced[..149].iter().all(|voiced| *voiced));
     assert!(voiced[149..].iter().all(|voiced| !voiced));
     let louder = [4_000_i16; FRAME_SAMPLES];
-    assert!(gate.push(400, &louder, 0.9).voiced);
+    assert!(gate.push(400, level_dbfs(&louder), 0.9).voiced);
 }
 
 #[test]

@@ -134,7 +134,7 @@ mod tests {
         for frame in 0..frames {
             let data: Vec<u8> =
                 (0..format.bytes_per_frame()).map(|at| (at as u32 * 31 + frame) as u8).collect();
-            writer.push(Side::Caller, frame, &data, |segment| segments.push(segment.data));
+            writer.push(Side::Caller, frame, data, |segment| segments.push(segment.data));
         }
         writer.finish(|segment| segments.push(segment.data));
         let last = segments.last().unwrap();

@@ -70,12 +70,22 @@ impl Sessions {
         Ok(session)
     }
 
+    /// `session` with what this process knows of it besides. Asks nobody, so it may be behind the log.
+    pub(crate) fn refresh(&self, aggregate: &Aggregate, session: &mut Session) {
+        if let Some(known) = self.cache.get(aggregate)
+            && known.last_sequence > session.last_sequence
+        {
+            *session = known;
+        }
+    }
+
     /// `session` with everything that happened since. When that is long, a snapshot saves most of the reading.
     pub(crate) async fn catch_up(
         &self,
         aggregate: &Aggregate,
         session: &mut Session,
     ) -> Result<(), ReadError> {
+        self.refresh(aggregate, session);
         let mut read = 0;
         loop {
             let (page, more) = self.log.read_page(aggregate, session.last_sequence).await?;

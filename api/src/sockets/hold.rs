@@ -1,5 +1,6 @@
 //! The loop that holds one socket: between its wire, its line and the media subjects.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
@@ -72,7 +73,9 @@ impl<W: Wire> Held<W> {
             u64::from(self.limits.messages_per_second) * 1_000,
         );
         let mut was_attended = false;
-        let mut alarm = std::pin::pin!(sleep_until(opened));
+        let (replaced, shutdown) = (self.replaced.clone(), self.shutdown.clone());
+        let (mut replaced, mut shutdown) = (pin!(replaced.cancelled()), pin!(shutdown.cancelled()));
+        let mut alarm = pin!(sleep_until(opened));
         loop {
             if let Err(end) = self.perform(socket).await {
                 return end;
@@ -109,8 +112,8 @@ impl<W: Wire> Held<W> {
                     self.line.tick(now);
                     self.line.overdue(now).map_or(Ok(()), |refusal| Err(End::Refused(refusal)))
                 }
-                () = self.replaced.cancelled() => Err(End::Refused(Refusal::Replaced)),
-                () = self.shutdown.cancelled() => Err(End::Refused(Refusal::ShuttingDown)),
+                () = &mut replaced => Err(End::Refused(Refusal::Replaced)),
+                () = &mut shutdown => Err(End::Refused(Refusal::ShuttingDown)),
             };
             if let Err(end) = outcome {
                 let _ = self.perform(socket).await;

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 /// The socket sends so far ahead of the ear: its `lead` without one `chunk`.
-const AHEAD: Duration = Duration::from_millis(60);
+const AHEAD: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 pub struct Pace {

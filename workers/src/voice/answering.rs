@@ -44,8 +44,9 @@ impl Conversation {
         let job_id: JobId = self.claimed.derived(&format!("job {from}"));
         // Before the append, so that no word is missed.
         let reply = Reply::follow(&self.workers, job_id).await?;
+        // What is decided on something old is not appended. So the log need not be read as long as it often is not.
+        self.workers.sessions.refresh(&self.claimed.session_aggregate, &mut self.claimed.session);
         loop {
-            self.claimed.catch_up(&self.workers).await?;
             let session = &self.claimed.session;
             if session.ended {
                 return self.end(End::completed("session_ended")).await;
@@ -69,7 +70,7 @@ impl Conversation {
                     self.claimed.session.evolve(&Recorded { position, event });
                     break;
                 }
-                Err(AppendError::Conflict { .. }) => {}
+                Err(AppendError::Conflict { .. }) => self.claimed.catch_up(&self.workers).await?,
                 Err(error) => return Err(away(error)),
             }
         }

@@ -1,8 +1,10 @@
 //! The loop of one call: hears, has the floor decide, speaks.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use domain::voice_turn::{Act, Input, Meaning, Mouth, Patience, VoiceTurn};
 use events::JobId;
 use events::call::{CallStatus, Transport};
@@ -169,26 +171,31 @@ impl Conversation {
         Ok(conversation)
     }
 
-    /// Holds the call until it is over, or until `shutdown` and a moment to finish what is being said.
+    /// Holds the call until it is over, or until `shutdown` and a moment to finish what is being said. What is not done
+    /// for every frame is boxed: this future is there for as long as the call lasts, and is as large as all that it awaits.
     pub(super) async fn hold(mut self, shutdown: &CancellationToken) -> Result<LetGo, Failure> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ending = pin!(shutdown.cancelled());
         loop {
             // Every branch is cancel-safe: they wait for messages, timers and engines, and take nothing on before they
-            // are done.
+            // are done. Frames come first, for nearly all that comes is one; the socket sees to it that they do not flood.
             tokio::select! {
+                biased;
                 up = self.socket.next() => match up {
                     Some(up) => self.up(up).await?,
                     None => return Err(Failure::Retry { after: None, reason: "the connection was closed".to_owned() }),
                 },
-                words = understood(&mut self.line) => self.understood(words).await?,
-                told = told(&mut self.reply) => self.told(told).await?,
-                made = made(&mut self.saying) => self.made(made).await?,
-                Some(()) = self.hangups.next() => self.end(End::completed(HUNG_UP)).await?,
-                _ = tick.tick() => self.tick().await?,
-                () = shutdown.cancelled(), if self.draining.is_none() => self.draining = Some(Instant::now()),
+                words = understood(&mut self.line) => Box::pin(self.understood(words)).await?,
+                told = told(&mut self.reply) => Box::pin(self.told(told)).await?,
+                made = made(&mut self.saying) => Box::pin(self.made(made)).await?,
+                Some(()) = self.hangups.next() => Box::pin(self.end(End::completed(HUNG_UP))).await?,
+                _ = tick.tick() => Box::pin(self.tick()).await?,
+                () = &mut ending, if self.draining.is_none() => self.draining = Some(Instant::now()),
             }
-            self.speak().await?;
+            if self.saying.is_some() {
+                Box::pin(self.speak()).await?;
+            }
             if let Some(over) = self.over.take() {
                 return Ok(over);
             }
@@ -215,9 +222,9 @@ impl Conversation {
         match up {
             Up::Audio { frame, data } => {
                 self.heard_at = Instant::now();
-                self.hear(frame, &data).await
+                self.hear(frame, data).await
             }
-            Up::State(state) => self.state(state).await,
+            Up::State(state) => Box::pin(self.state(state)).await,
             Up::Played { generation, ms } => {
                 if let Some(playback) =
                     self.playback.as_mut().filter(|playback| playback.generation == generation)
@@ -229,7 +236,7 @@ impl Conversation {
             }
             Up::Cleared { generation, ms } => {
                 self.played(|speech| speech.cleared(generation, ms));
-                self.settle_interruption().await
+                Box::pin(self.settle_interruption()).await
             }
             // Keys are for menus, and an agent has none yet: they count as a sign of life.
             Up::Dtmf { .. } => {
@@ -240,7 +247,7 @@ impl Conversation {
                 self.inputs.push_back(Input::EndOfUtterance);
                 self.decide().await
             }
-            Up::Closed { reason } => self.closed(reason).await,
+            Up::Closed { reason } => Box::pin(self.closed(reason)).await,
         }
     }
 
@@ -291,12 +298,13 @@ impl Conversation {
     }
 
     /// One more frame of the caller's.
-    async fn hear(&mut self, frame: u32, data: &[u8]) -> Result<(), Failure> {
+    async fn hear(&mut self, frame: u32, data: Bytes) -> Result<(), Failure> {
         let Some(line) = &mut self.line else { return Ok(()) };
         let inputs = &mut self.inputs;
-        line.ears.hear(frame, data, |input| inputs.push_back(input));
-        line.recorder.caller(frame, data);
-        line.recorder.store(&self.workers, &self.claimed).await?;
+        line.ears.hear(frame, &data, |input| inputs.push_back(input));
+        if line.recorder.caller(frame, data) {
+            Box::pin(line.recorder.store(&self.workers, &self.claimed)).await?;
+        }
         self.decide().await
     }
 
@@ -308,7 +316,7 @@ impl Conversation {
                 self.hearing.last_voiced = Some(Instant::now());
             }
             for act in self.floor.take(input) {
-                self.act(act).await?;
+                Box::pin(self.act(act)).await?;
             }
         }
         Ok(())

@@ -63,11 +63,13 @@ struct Voice {
 impl Handler for Voice {
     async fn handle(&self, delivery: &Delivery) -> Result<(), Failure> {
         if let Payload::RecordingReceived(received) = &delivery.recorded.event.payload {
-            return self.messages.handle(delivery, received).await;
+            return Box::pin(self.messages.handle(delivery, received)).await;
         }
-        let Some(claimed) = Claimed::claim(&self.workers, delivery).await? else { return Ok(()) };
+        let claimed = Box::pin(Claimed::claim(&self.workers, delivery)).await?;
+        let Some(claimed) = claimed else { return Ok(()) };
         let call_id = claimed.call_id;
-        let conversation = Conversation::open(self.workers.clone(), claimed, self.tasks.clone()).await?;
+        let opened = Conversation::open(self.workers.clone(), claimed, self.tasks.clone());
+        let conversation = Box::pin(opened).await?;
         match conversation.hold(&self.shutdown).await? {
             LetGo::Ended => Ok(()),
             LetGo::HandedOver => {

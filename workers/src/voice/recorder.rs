@@ -20,7 +20,7 @@ const PAUSE_FRAMES: u32 = 15;
 /// Writes the recording of one call.
 pub(super) struct Recorder {
     format: AudioFormat,
-    writer: Option<StereoWriter>,
+    writer: Option<StereoWriter<Bytes>>,
     /// Where the agent's next frame is, if it follows the last one.
     agent_frame: u32,
     stored_through: u32,
@@ -45,8 +45,10 @@ impl Recorder {
         self.stored_through
     }
 
-    pub(super) fn caller(&mut self, frame: u32, data: &[u8]) {
+    /// Answers whether there is something to store.
+    pub(super) fn caller(&mut self, frame: u32, data: Bytes) -> bool {
         self.write(Side::Caller, frame, data);
+        !self.segments.is_empty()
     }
 
     /// What was played of the agent's voice, just before the caller's frame `now`.
@@ -57,13 +59,15 @@ impl Recorder {
         if began > self.agent_frame + PAUSE_FRAMES {
             self.agent_frame = began;
         }
-        for frame in audio.iter().flat_map(|audio| audio.chunks_exact(bytes)) {
-            self.write(Side::Agent, self.agent_frame, frame);
-            self.agent_frame += 1;
+        for mut audio in audio {
+            while audio.len() >= bytes {
+                self.write(Side::Agent, self.agent_frame, audio.split_to(bytes));
+                self.agent_frame += 1;
+            }
         }
     }
 
-    fn write(&mut self, side: Side, frame: u32, data: &[u8]) {
+    fn write(&mut self, side: Side, frame: u32, data: Bytes) {
         let segments = &mut self.segments;
         if let Some(writer) = &mut self.writer {
             writer.push(side, frame, data, |segment| segments.push(segment));

@@ -30,6 +30,10 @@ use crate::problem::Problem;
 use crate::tokens::{self, Claims, TokenError};
 use wire::{Start, TwilioWire};
 
+/// What was sent is taken back with `clear`, so it may be further ahead than elsewhere, in fewer messages.
+const LEAD: Duration = Duration::from_millis(200);
+const CHUNK: Duration = Duration::from_millis(100);
+
 pub(crate) const TWILIO_PATH: &str = "/ws/voice-twilio";
 
 pub(super) fn router() -> OpenApiRouter<App> {
@@ -63,7 +67,8 @@ async fn voice_twilio(State(app): State<App>, request: Request) -> Result<Respon
     let counted = app.tasks.token();
     Ok(upgrade.on_upgrade(async move |mut socket| {
         let _counted = counted;
-        match begin(&app, &mut socket, signature.as_deref()).await {
+        // Boxed, for the rest of this future is there for as long as the call lasts.
+        match Box::pin(begin(&app, &mut socket, signature.as_deref())).await {
             Ok(stream) => stream.hold(&app, socket).await,
             Err(End::Refused(refusal)) => refuse(&mut socket, refusal).await,
             Err(_) => {}
@@ -150,6 +155,7 @@ impl Stream {
         tracing::info!(%tenant_id, %call_id, "a stream begins");
         let mut limits = app.config.sockets.clone();
         limits.call = limits.call.saturating_sub(lasted);
+        (limits.lead, limits.chunk) = (LEAD, CHUNK);
         let held = Held {
             wire: TwilioWire::new(&stream_sid),
             line: Line::open(TwilioWire::FORMAT, limits.clone(), first_frame),

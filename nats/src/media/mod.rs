@@ -2,15 +2,16 @@
 //! nowhere. Whoever of the two is new asks the other what it knows (`Hello`, `State`); what was decided is in the log.
 //!
 //! A frame is 20 ms of the socket's own format. Audio crosses as it is, behind a few bytes of head; everything else is
-//! JSON behind the same head, for it is rare.
+//! JSON behind the same head, for it is rare. Where both ends are in one process, [`ends`] hands messages over as they
+//! are.
 
-use async_nats::{Client, Subject, Subscriber};
+mod ends;
+
 use bytes::{BufMut, Bytes, BytesMut};
-use events::{CallId, JobId};
-use futures_util::StreamExt;
+use events::JobId;
 use serde::{Deserialize, Serialize};
 
-use crate::subjects;
+pub use ends::{Media, MediaError, SocketSide, WorkerSide};
 
 /// Milliseconds of one frame.
 pub const FRAME_MS: u32 = 20;
@@ -154,139 +155,38 @@ pub enum Down {
     HangUp { reason: String },
 }
 
-/// No message can be sent or heard: the connection to the server is closed, or the message is too large.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot reach the media subjects of call {call_id}")]
-pub struct MediaError {
-    call_id: CallId,
-    source: async_nats::Error,
+/// What one end says and the other hears.
+trait Message: Clone + Sized {
+    /// Whether it says who is there now, which all ends must know.
+    fn is_introduction(&self) -> bool;
+
+    /// Without the head that all messages have.
+    fn encode(&self, bytes: &mut BytesMut) -> Result<(), serde_json::Error>;
+
+    /// `None`: nobody can read it.
+    fn decode(bytes: Bytes) -> Option<Self>;
 }
 
-/// The media subjects of all calls. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Media {
-    client: Client,
-}
-
-impl Media {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client }
-    }
-
-    /// The socket's end. It hears everything that workers say from now on.
-    ///
-    /// # Errors
-    /// When the connection is closed.
-    pub async fn socket(&self, call_id: CallId) -> Result<SocketSide, MediaError> {
-        let (up, down) = (subjects::media_up(call_id), subjects::media_down(call_id));
-        Ok(SocketSide(Side::open(&self.client, call_id, up, down).await?))
-    }
-
-    /// The end of the worker that claimed the call with this `attempt`.
-    ///
-    /// # Errors
-    /// When the connection is closed.
-    pub async fn worker(&self, call_id: CallId, attempt: u32) -> Result<WorkerSide, MediaError> {
-        let (up, down) = (subjects::media_up(call_id), subjects::media_down(call_id));
-        Ok(WorkerSide { side: Side::open(&self.client, call_id, down, up).await?, attempt })
-    }
-}
-
-struct Side {
-    call_id: CallId,
-    client: Client,
-    speaks: Subject,
-    hears: Subscriber,
-}
-
-impl Side {
-    async fn open(
-        client: &Client,
-        call_id: CallId,
-        speaks: String,
-        hears: String,
-    ) -> Result<Self, MediaError> {
-        let hears = client.subscribe(hears).await;
-        let hears = hears.map_err(|error| MediaError { call_id, source: error.into() })?;
-        Ok(Self { call_id, client: client.clone(), speaks: speaks.into(), hears })
-    }
-
-    async fn send(&self, message: Result<Bytes, serde_json::Error>) -> Result<(), MediaError> {
-        let failed = |source| MediaError { call_id: self.call_id, source };
-        let message = message.map_err(|error| failed(error.into()))?;
-        self.client.publish(self.speaks.clone(), message).await.map_err(|error| failed(error.into()))
-    }
-
-    async fn next<T>(&mut self, read: impl Fn(Bytes) -> Option<T>) -> Option<T> {
-        loop {
-            let heard = self.hears.next().await?;
-            if let Some(message) = read(heard.payload) {
-                return Some(message);
-            }
-        }
-    }
-}
-
-/// The end of a call that holds its socket.
-pub struct SocketSide(Side);
-
-impl SocketSide {
-    /// Lost when no worker listens.
-    ///
-    /// # Errors
-    /// When the connection is closed.
-    pub async fn send(&self, message: &Up) -> Result<(), MediaError> {
-        self.0.send(message.encode()).await
-    }
-
-    /// What a worker says next, and its attempt; `None` when the connection was closed for good. Messages that nobody can
-    /// read are passed over. Cancel-safe.
-    pub async fn next(&mut self) -> Option<(u32, Down)> {
-        self.0.next(Down::decode).await
-    }
-}
-
-/// The end of a call that hears and speaks.
-pub struct WorkerSide {
-    side: Side,
-    attempt: u32,
-}
-
-impl WorkerSide {
-    /// Lost when no socket listens.
-    ///
-    /// # Errors
-    /// When the connection is closed.
-    pub async fn send(&self, message: &Down) -> Result<(), MediaError> {
-        self.side.send(message.encode(self.attempt)).await
-    }
-
-    /// What the socket says next; `None` when the connection was closed for good. Messages that nobody can read are
-    /// passed over. Cancel-safe.
-    pub async fn next(&mut self) -> Option<Up> {
-        self.side.next(Up::decode).await
-    }
-}
-
-/// First byte of a message: what stands behind the head.
+/// What stands behind the head.
 const AUDIO: u8 = 1;
 const JSON: u8 = 2;
 
-impl Up {
+impl Message for Up {
+    fn is_introduction(&self) -> bool {
+        matches!(self, Self::State(_))
+    }
+
     /// `[AUDIO][frame: u32][audio]` or `[JSON][json]`, little-endian.
-    fn encode(&self) -> Result<Bytes, serde_json::Error> {
-        let mut bytes;
+    fn encode(&self, bytes: &mut BytesMut) -> Result<(), serde_json::Error> {
         if let Self::Audio { frame, data } = self {
-            bytes = BytesMut::with_capacity(5 + data.len());
             bytes.put_u8(AUDIO);
             bytes.put_u32_le(*frame);
             bytes.put_slice(data);
         } else {
-            bytes = BytesMut::with_capacity(128);
             bytes.put_u8(JSON);
-            serde_json::to_writer((&mut bytes).writer(), self)?;
+            serde_json::to_writer(bytes.writer(), self)?;
         }
-        Ok(bytes.freeze())
+        Ok(())
     }
 
     fn decode(bytes: Bytes) -> Option<Self> {
@@ -298,29 +198,32 @@ impl Up {
     }
 }
 
-impl Down {
+/// What a worker says, and the attempt of its claim.
+impl Message for (u32, Down) {
+    fn is_introduction(&self) -> bool {
+        matches!(self.1, Down::Hello { .. })
+    }
+
     /// `[AUDIO][attempt: u32][generation: u32][audio]` or `[JSON][attempt: u32][json]`, little-endian.
-    fn encode(&self, attempt: u32) -> Result<Bytes, serde_json::Error> {
-        let mut bytes;
-        if let Self::Audio { generation, data } = self {
-            bytes = BytesMut::with_capacity(9 + data.len());
+    fn encode(&self, bytes: &mut BytesMut) -> Result<(), serde_json::Error> {
+        let (attempt, down) = self;
+        if let Down::Audio { generation, data } = down {
             bytes.put_u8(AUDIO);
-            bytes.put_u32_le(attempt);
+            bytes.put_u32_le(*attempt);
             bytes.put_u32_le(*generation);
             bytes.put_slice(data);
         } else {
-            bytes = BytesMut::with_capacity(128);
             bytes.put_u8(JSON);
-            bytes.put_u32_le(attempt);
-            serde_json::to_writer((&mut bytes).writer(), self)?;
+            bytes.put_u32_le(*attempt);
+            serde_json::to_writer(bytes.writer(), down)?;
         }
-        Ok(bytes.freeze())
+        Ok(())
     }
 
-    fn decode(bytes: Bytes) -> Option<(u32, Self)> {
+    fn decode(bytes: Bytes) -> Option<Self> {
         let attempt = number(&bytes, 1)?;
         let message = match bytes[0] {
-            AUDIO => Self::Audio { generation: number(&bytes, 5)?, data: bytes.slice(9..) },
+            AUDIO => Down::Audio { generation: number(&bytes, 5)?, data: bytes.slice(9..) },
             JSON => serde_json::from_slice(&bytes[5..]).ok()?,
             _ => return None,
         };
@@ -335,6 +238,13 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As it arrives.
+    fn there<M: Message>(message: &M) -> Option<M> {
+        let mut bytes = BytesMut::new();
+        message.encode(&mut bytes).unwrap();
+        M::decode(bytes.freeze())
+    }
 
     #[test]
     fn what_a_socket_says_arrives_as_it_was() {
@@ -362,7 +272,7 @@ mod tests {
             Up::Closed { reason: CloseReason::HungUp },
         ];
         for up in said {
-            assert_eq!(Up::decode(up.encode().unwrap()), Some(up));
+            assert_eq!(there(&up), Some(up));
         }
     }
 
@@ -381,7 +291,7 @@ mod tests {
             Down::HangUp { reason: "ended_by_agent".to_owned() },
         ];
         for down in said {
-            assert_eq!(Down::decode(down.encode(9).unwrap()), Some((9, down)));
+            assert_eq!(there(&(9, down.clone())), Some((9, down)));
         }
     }
 
@@ -391,8 +301,8 @@ mod tests {
             [&b""[..], &[AUDIO], &[AUDIO, 1, 2, 3], &[JSON], &[JSON, 1, 0, 0, 0, b'{'], &[9, 0, 0, 0, 0, 0]]
         {
             assert_eq!(Up::decode(Bytes::copy_from_slice(bytes)), None, "{bytes:?}");
-            assert_eq!(Down::decode(Bytes::copy_from_slice(bytes)), None, "{bytes:?}");
+            assert_eq!(<(u32, Down)>::decode(Bytes::copy_from_slice(bytes)), None, "{bytes:?}");
         }
-        assert_eq!(Down::decode(Bytes::from_static(&[AUDIO, 1, 0, 0, 0, 1, 2])), None);
+        assert_eq!(<(u32, Down)>::decode(Bytes::from_static(&[AUDIO, 1, 0, 0, 0, 1, 2])), None);
     }
 }
