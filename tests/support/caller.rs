@@ -43,11 +43,15 @@ impl Caller {
     }
 
     /// A stream as Twilio opens it, with the token of the webhook's answer.
-    pub async fn by_stream(client: &Client, call_id: &str, call_sid: &str, token: &str) -> Self {
+    pub async fn by_stream(client: &Client, call_sid: &str, token: &str) -> Self {
         let stream = Twilio::new(format!("MZ{call_sid}"));
         let opening = stream.opening("AC1", call_sid, &json!({ "token": token }));
         let url = client.url("/ws/voice-twilio").replacen("http", "ws", 1);
         let phone = Phone::connect(&url, Wire::Twilio(Box::new(stream)), opening).await.unwrap();
+        let calls = client.get("/api/calls").await;
+        let known = calls.rows().iter().find(|call| call["provider_call_sid"] == call_sid);
+        let call_id =
+            known.and_then(|call| call["id"].as_str()).unwrap_or_else(|| panic!("no call {call_sid}"));
         Self::of(phone, call_id.to_owned())
     }
 
@@ -175,7 +179,7 @@ impl Caller {
 }
 
 /// Speech, 16 kHz: `voice/fixtures/README.md` says whose, without the silence before and after it.
-fn voice() -> Vec<i16> {
+pub fn voice() -> Vec<i16> {
     let bytes = include_bytes!("../../voice/fixtures/not_an_ill_disposed.s16le");
     let samples: Vec<i16> =
         bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();

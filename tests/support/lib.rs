@@ -14,6 +14,7 @@ pub mod process;
 pub mod raw;
 pub mod recording;
 pub mod socket;
+pub mod spoken;
 pub mod sse;
 pub mod truth;
 pub mod twilio;
@@ -23,6 +24,7 @@ pub use client::Client;
 pub use endpoint::Endpoint;
 pub use process::Process;
 pub use socket::Socket;
+pub use spoken::SpokenWorld;
 pub use world::World;
 
 use std::time::Duration;
