@@ -1,8 +1,8 @@
 //! Speech on this machine: Moonshine hears, Hibari speaks, ONNX Runtime computes. English only.
 //!
 //! Models are heavy and this process has calls to carry, so all inference runs on a few threads of its own
-//! ([`pool`]) that yield to everything else. Each thread loads a model when it is first needed: about 200 MB for
-//! hearing and 110 MB for speaking.
+//! ([`pool`]) that yield to everything else. Each thread loads a model when it is first needed, or soon will be: about
+//! 200 MB for hearing and 110 MB for speaking.
 
 mod ear;
 pub(crate) mod hibari;
@@ -75,6 +75,29 @@ impl Local {
     fn installed(&self, files: &[&str]) -> Result<(), SpeechError> {
         let missing = [LIBRARY].iter().chain(files).find(|file| !self.models_dir.join(file).is_file());
         missing.map_or(Ok(()), |missing| Err(SpeechError::NotInstalled { missing: (*missing).to_owned() }))
+    }
+
+    /// Loads what speaks, ahead of the first words. Where it is not installed, or broken, the first words will say so.
+    pub(crate) fn prepare_to_speak(&self) {
+        self.prepare("hibari", &HIBARI, |models| models.hibari().map(|_| ()));
+    }
+
+    /// The same, of what hears.
+    pub(crate) fn prepare_to_hear(&self) {
+        self.prepare("moonshine", &MOONSHINE, |models| models.moonshine().map(|_| ()));
+    }
+
+    fn prepare(&self, name: &'static str, files: &[&str], load: fn(&mut Models) -> Result<(), SpeechError>) {
+        let prepare = move |models: &mut Models| {
+            if let Err(error) = load(models) {
+                tracing::warn!(name, %error, "a speech model cannot be loaded");
+            }
+        };
+        if self.installed(files).is_ok()
+            && let Err(error) = self.pool.prepare(name, prepare)
+        {
+            tracing::warn!(name, %error, "a speech model cannot be loaded");
+        }
     }
 
     /// # Errors

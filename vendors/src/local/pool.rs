@@ -1,7 +1,8 @@
 //! Threads that compute, and who comes first: somebody who has stopped speaking, then somebody who waits for our first
 //! words, then the rest of what we say, then glimpses of what is still being said.
 //!
-//! Nothing waits here for long: what would is refused at once.
+//! Nothing waits here for long: what would is refused at once. A thread that has nothing to do gets ready for what it may
+//! be asked.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,9 +49,14 @@ struct Shared {
     changed: Condvar,
 }
 
+/// Something that every thread does once, when it has nothing else to do.
+type Preparation = Arc<dyn Fn(&mut Models) + Send + Sync>;
+
 #[derive(Default)]
 struct State {
     waiting: [VecDeque<(Ticket, Box<dyn Work>)>; PRIORITIES],
+    /// By name; in the order in which they are done.
+    preparations: Vec<(&'static str, Preparation)>,
     next_ticket: u64,
     started: bool,
     closed: bool,
@@ -64,6 +70,11 @@ trait Work: Send {
 struct Task<T, F> {
     answer: oneshot::Sender<Result<T, SpeechError>>,
     compute: F,
+}
+
+enum Next {
+    Work(Box<dyn Work>),
+    Prepare(Preparation),
 }
 
 /// Whether anybody still waits for a computation.
@@ -125,12 +136,29 @@ impl Pool {
         let ticket = Ticket(state.next_ticket);
         state.waiting[priority as usize].push_back((ticket, Box::new(Task { answer, compute })));
         state.measure();
-        if !state.started {
-            self.start(&mut state)?;
-        }
+        self.start(&mut state)?;
         drop(state);
         self.shared.changed.notify_one();
         Ok((ticket, receiver))
+    }
+
+    /// Has every thread do this once, as soon as nothing waits. What has this name already is known.
+    ///
+    /// # Errors
+    /// When no thread could be started.
+    pub(super) fn prepare(
+        &self,
+        name: &'static str,
+        prepare: impl Fn(&mut Models) + Send + Sync + 'static,
+    ) -> Result<(), SpeechError> {
+        let mut state = self.shared.state();
+        if state.preparations.iter().all(|(known, _)| *known != name) {
+            state.preparations.push((name, Arc::new(prepare)));
+            self.start(&mut state)?;
+            drop(state);
+            self.shared.changed.notify_all();
+        }
+        Ok(())
     }
 
     /// Puts what waits as a glimpse among what is whole. What has begun is not waiting.
@@ -145,6 +173,9 @@ impl Pool {
     }
 
     fn start(&self, state: &mut State) -> Result<(), SpeechError> {
+        if state.started {
+            return Ok(());
+        }
         for number in 1..=self.threads {
             let (shared, models_dir) = (self.shared.clone(), self.models_dir.clone());
             let thread = std::thread::Builder::new().name(format!("speech-{number}"));
@@ -180,17 +211,24 @@ impl Shared {
         if let Err(error) = rustix::process::nice(NICENESS) {
             tracing::debug!(%error, "speech runs at the same priority as everything else");
         }
-        let mut models = Models::in_dir(&models_dir);
-        while let Some(work) = self.next() {
-            if catch_unwind(AssertUnwindSafe(|| work.run(&mut models))).is_err() {
-                tracing::error!("a speech model panicked; it is loaded again");
+        let (mut models, mut prepared) = (Models::in_dir(&models_dir), 0);
+        while let Some(next) = self.next(prepared) {
+            let done = catch_unwind(AssertUnwindSafe(|| match next {
+                Next::Work(work) => work.run(&mut models),
+                Next::Prepare(prepare) => {
+                    prepared += 1;
+                    prepare(&mut models);
+                }
+            }));
+            if done.is_err() {
+                tracing::error!("a speech model panicked; it is loaded again when it is needed");
                 models = Models::in_dir(&models_dir);
             }
         }
     }
 
-    /// The most urgent work; `None` when the pool is closed.
-    fn next(&self) -> Option<Box<dyn Work>> {
+    /// The most urgent work, else the preparation behind those that were done; `None` when the pool is closed.
+    fn next(&self, prepared: usize) -> Option<Next> {
         let mut state = self.state();
         loop {
             if state.closed {
@@ -198,7 +236,10 @@ impl Shared {
             }
             if let Some((_, work)) = state.waiting.iter_mut().find_map(VecDeque::pop_front) {
                 state.measure();
-                return Some(work);
+                return Some(Next::Work(work));
+            }
+            if let Some((_, preparation)) = state.preparations.get(prepared) {
+                return Some(Next::Prepare(preparation.clone()));
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }

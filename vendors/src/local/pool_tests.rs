@@ -71,6 +71,33 @@ fn what_would_wait_too_long_is_refused_and_what_nobody_wants_makes_room() {
 }
 
 #[test]
+fn a_thread_that_has_nothing_to_do_prepares_once_and_work_comes_first() {
+    let (pool, hold, _held) = held();
+    let (notes, noted) = mpsc::channel();
+    let _answer = note(&pool, Priority::Partial, &notes, "work").unwrap();
+    for name in ["first", "second", "first"] {
+        let notes = notes.clone();
+        pool.prepare(name, move |_| notes.send(name).unwrap()).unwrap();
+    }
+    drop(hold);
+    let order: Vec<_> = noted.iter().take(3).collect();
+    assert_eq!(order, ["work", "first", "second"]);
+    let (_, last) = note(&pool, Priority::Whole, &notes, "more work").unwrap();
+    assert_eq!(last.blocking_recv().unwrap(), Ok(()));
+    drop((pool, notes));
+    assert_eq!(noted.iter().collect::<Vec<_>>(), ["more work"]);
+}
+
+#[test]
+fn every_thread_prepares_for_itself_and_needs_no_work_to_begin() {
+    let pool = Pool::new(3, PathBuf::new());
+    let (notes, noted) = mpsc::channel();
+    pool.prepare("all", move |_| notes.send(std::thread::current().id()).unwrap()).unwrap();
+    let threads: std::collections::HashSet<_> = noted.iter().take(3).collect();
+    assert_eq!(threads.len(), 3);
+}
+
+#[test]
 fn a_panic_is_an_error_and_the_pool_goes_on() {
     let pool = Pool::new(1, PathBuf::new());
     let (_, answer) = pool.submit::<()>(Priority::Whole, |_, _| panic!("as it was told to")).unwrap();

@@ -59,6 +59,13 @@ impl SttEngines {
         Self { local, simulated, openai }
     }
 
+    /// Somebody will be listened to soon: what takes time before the first words is done now, in the background.
+    pub fn prepare(&self, target: &SttTarget) {
+        if let (LOCAL, Some(local)) = (target.provider.as_str(), &self.local) {
+            local.prepare_to_hear();
+        }
+    }
+
     /// Begins to listen. Needs no network and no time.
     ///
     /// # Errors

@@ -74,6 +74,13 @@ impl TtsEngines {
         Self { local, simulated, openai }
     }
 
+    /// Somebody will want this voice soon: what takes time before its first words is done now, in the background.
+    pub fn prepare(&self, target: &TtsTarget) {
+        if let (LOCAL, Some(local)) = (target.provider.as_str(), &self.local) {
+            local.prepare_to_speak();
+        }
+    }
+
     /// Begins to speak; returns when the audio begins to come, or is sure to. The engine may speak in another format
     /// than wanted.
     ///

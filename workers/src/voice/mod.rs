@@ -67,6 +67,11 @@ impl Handler for Voice {
         }
         let claimed = Box::pin(Claimed::claim(&self.workers, delivery)).await?;
         let Some(claimed) = claimed else { return Ok(()) };
+        if let Some(agent) = &claimed.agent {
+            // In this order: a greeting is said before anybody is heard.
+            self.workers.tts.prepare(&who_speaks(agent));
+            self.workers.stt.prepare(&who_hears(agent));
+        }
         let call_id = claimed.call_id;
         let opened = Conversation::open(self.workers.clone(), claimed, self.tasks.clone());
         let conversation = Box::pin(opened).await?;
