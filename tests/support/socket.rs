@@ -67,9 +67,14 @@ impl Socket {
     }
 
     /// Leaves as a client does that knows how.
+    ///
+    /// # Panics
+    /// When the goodbye is not answered.
     pub async fn close(mut self) {
         self.0.close(None).await.unwrap();
-        while let Some(Ok(_)) = self.0.next().await {}
+        while let Some(message) = self.0.next().await {
+            message.unwrap();
+        }
     }
 
     pub async fn next(&mut self) -> Heard {

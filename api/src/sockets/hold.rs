@@ -55,7 +55,7 @@ impl<W: Wire> Held<W> {
         // The worker first: a caller who hung up must not be talked to.
         let _ = self.media.send(&Up::Closed { reason: end.reason() }).await;
         match &end {
-            End::Left(_) => {}
+            End::Left(_) => part(&mut socket, close_code::NORMAL, "you left").await,
             End::Refused(refusal) => refuse(&mut socket, *refusal).await,
             End::HungUp(reason) => {
                 if let Some(ended) = self.wire.ended(reason, opened.elapsed().as_secs_f64()) {
@@ -150,7 +150,7 @@ impl<W: Wire> Held<W> {
                 }
                 Out::Play(audio) => Some(self.wire.play(audio)),
                 Out::Mark(mark) => self.wire.mark(mark),
-                Out::Clear => self.wire.clear(),
+                Out::Clear => Some(self.wire.clear()),
                 Out::Tell(frame) => self.wire.tell(frame),
                 Out::HangUp(reason) => return Err(End::HungUp(reason)),
             };
@@ -188,14 +188,14 @@ pub(super) async fn refuse(socket: &mut WebSocket, refusal: Refusal) {
     part(socket, refusal.close_code(), refusal.code()).await;
 }
 
-/// Closes, and waits for the other side to have heard it: a connection that is dropped with something unread loses our
-/// last words.
+/// Closes, or answers the other side's goodbye, and waits until it was heard: a connection that is dropped with something
+/// unread loses our last words.
 async fn part(socket: &mut WebSocket, code: u16, reason: &'static str) {
     let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
     let heard = async {
-        if socket.send(close).await.is_ok() {
-            while let Some(Ok(_)) = socket.recv().await {}
-        }
+        // Refused when the other side was first; the answer to it waits for us to go on.
+        let _ = socket.send(close).await;
+        while let Some(Ok(_)) = socket.recv().await {}
     };
     let _ = timeout(PARTING, heard).await;
 }
