@@ -3,8 +3,10 @@
 //! The bench process is the clients and the vendor. The system under test is one process with all roles, with a
 //! nats-server and a Postgres of its own; every append is acknowledged by the log and every projection runs. What is
 //! called *added* is a percentile through the system minus the same percentile of the vendor called directly. Before
-//! that, on one core and without any of it, the media path of calls; after it, calls on an installation of their own.
+//! that, on one core and without any of it, the media path of calls; after it, calls on an installation of their own, and
+//! callers who interrupt.
 
+mod barge_in;
 mod calls;
 mod cpu;
 mod http;
@@ -34,7 +36,7 @@ use vendor_layer::VendorLayer;
 
 /// Short: `make bench ARGS=--quick`. Of the media path only: `make bench ARGS=--media`; of it and speech:
 /// `ARGS=--speech`; of calls under load only: `ARGS=--calls`, and of
-/// 500 at once: `ARGS="--calls 500"`.
+/// 500 at once: `ARGS="--calls 500"`; of interruptions only: `ARGS=--barge-in`.
 struct Plan {
     /// How often the two figures that others on the machine disturb most are taken; the median counts.
     rounds: usize,
@@ -63,6 +65,9 @@ async fn main() -> Result<()> {
         let stages = std::env::args().filter_map(|argument| argument.parse().ok()).collect::<Vec<usize>>();
         return calls::run(quick, Some(stages).filter(|stages| !stages.is_empty())).await;
     }
+    if std::env::args().any(|argument| argument == "--barge-in") {
+        return barge_in::run(quick).await;
+    }
     media::run()?;
     if std::env::args().any(|argument| argument == "--media") {
         return Ok(());
@@ -77,7 +82,8 @@ async fn main() -> Result<()> {
     let installation = Installation::start(&[]).await?;
     run(&plan, &installation, &vendor_layer).await?;
     installation.stop().await?;
-    calls::run(quick, None).await
+    calls::run(quick, None).await?;
+    barge_in::run(quick).await
 }
 
 async fn run(plan: &Plan, installation: &Installation, vendor_layer: &VendorLayer) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use hdrhistogram::Histogram;
 
+use crate::barge_in::Seen as BargeIn;
 use crate::calls::Stage;
 use crate::load::Measured;
 use crate::machine::Stalls;
@@ -174,6 +175,29 @@ pub fn calls_verdict(stages: &[Stage]) {
     println!();
 }
 
+/// Answers whether agents are stopped as soon as they were to be.
+pub fn barge_in(calls: usize, lines: &[BargeIn]) -> bool {
+    const MOST_MS: f64 = 250.0;
+    const MOST_OURS_MS: f64 = 50.0;
+    let count: u64 = lines.iter().map(|line| line.total.len()).sum();
+    println!("barge-in: {count} interruptions over {calls} calls at once; milliseconds");
+    println!("{:<34} {:>8} {:>8} {:>8} {:>8}", "", "p50", "p90", "p99", "most");
+    for BargeIn { line, total, ours } in lines {
+        for (what, histogram) in [("from speech to silence", total), ("  of which ours", ours)] {
+            let [p50, p90, p99, most] = [0.5, 0.9, 0.99, 1.0].map(|quantile| millis(histogram, quantile));
+            println!("{:<34} {p50:>8.1} {p90:>8.1} {p99:>8.1} {most:>8.1}", format!("{line}: {what}"));
+        }
+    }
+    to_reach();
+    let mut reached = true;
+    for BargeIn { line: name, total, ours } in lines {
+        reached &= line(&format!("barge-in, {name}, p99 (ms)"), millis(total, 0.99), MOST_MS, true);
+        reached &= line(&format!("barge-in, {name}: ours, p99 (ms)"), millis(ours, 0.99), MOST_OURS_MS, true);
+    }
+    println!();
+    reached
+}
+
 fn millis(histogram: &Histogram<u64>, quantile: f64) -> f64 {
     histogram.value_at_quantile(quantile) as f64 / 1_000.0
 }
@@ -182,7 +206,9 @@ fn to_reach() {
     println!("\n{:<52} {:>10} {:>10}", "to reach", "measured", "limit");
 }
 
-fn line(name: &str, measured: f64, limit: f64, most: bool) {
+/// Answers whether it was reached.
+fn line(name: &str, measured: f64, limit: f64, most: bool) -> bool {
     let reached = if most { measured <= limit } else { measured >= limit };
     println!("{name:<52} {measured:>10.2} {limit:>10.2} {}", if reached { "reached" } else { "SHORT" });
+    reached
 }

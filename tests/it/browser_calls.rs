@@ -107,7 +107,6 @@ async fn an_interrupted_browser_is_told_and_hears_nothing_more_of_it() {
     worker.say(Down::Clear { generation }).await;
     let cleared = worker.event().await;
     assert!(matches!(cleared, Up::Cleared { ms: 160..1_000, .. }), "{cleared:?}");
-    worker.say(Down::Tell(json!({ "type": "interrupted" }))).await;
     worker.say(Down::HangUp { reason: "ended_by_agent".to_owned() }).await;
     let mut told = Vec::new();
     loop {

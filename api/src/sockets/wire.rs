@@ -41,8 +41,8 @@ pub(super) trait Wire: Send {
     /// `None` where marks are unknown.
     fn mark(&mut self, mark: Mark) -> Option<Message>;
 
-    /// Takes back what was sent and not heard; `None` where that is little, and a worker says more than it would.
-    fn clear(&mut self) -> Option<Message>;
+    /// Takes back what was sent and not heard.
+    fn clear(&mut self) -> Message;
 
     /// `None` where nobody reads it.
     fn tell(&mut self, frame: Value) -> Option<Message>;

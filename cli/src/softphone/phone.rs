@@ -5,7 +5,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use super::player::{FRAME, Player};
 use super::wire::{Received, Wire};
@@ -40,7 +40,9 @@ impl Phone {
     /// # Errors
     /// When the other side refuses.
     pub async fn connect(url: &str, wire: Wire, opening: impl IntoIterator<Item = Message>) -> Result<Self> {
-        let (mut socket, _) = connect_async(url).await.with_context(|| format!("cannot call {url}"))?;
+        // Without Nagle's algorithm, which keeps a frame back until the one before it was acknowledged.
+        let connected = connect_async_with_config(url, None, true).await;
+        let (mut socket, _) = connected.with_context(|| format!("cannot call {url}"))?;
         for message in opening {
             socket.send(message).await?;
         }

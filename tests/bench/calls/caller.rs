@@ -92,21 +92,27 @@ pub async fn call(crowd: Arc<Crowd>, number: usize) -> Result<Seen> {
     Ok(caller.seen)
 }
 
-/// The webhook, and the stream that its answer asks for.
-async fn ring(crowd: &Crowd, number: usize) -> Result<WebSocketStream<TcpStream>> {
+/// The webhook of a call of caller `number`; answers the call's SID and the token of the stream that is asked for.
+pub async fn webhook(client: &Client, number: usize) -> Result<(String, String)> {
     let call_sid = format!("CA{:032x}", uuid::Uuid::now_v7().as_u128());
     let mut form = twilio::incoming(&call_sid);
     form.insert("From", format!("+1415{number:07}"));
     let signature = twilio::sign(twilio::TOKEN, twilio::INCOMING, &form);
-    let (status, twiml) = twilio::post(&crowd.client, twilio::INCOMING, &form, &signature).await;
+    let (status, twiml) = twilio::post(client, twilio::INCOMING, &form, &signature).await;
     ensure!(status.is_success() && twiml.contains("<Stream"), "{status}: {twiml}");
+    Ok((call_sid, twilio::token_in(&twiml)))
+}
+
+/// The webhook, and the stream that its answer asks for.
+async fn ring(crowd: &Crowd, number: usize) -> Result<WebSocketStream<TcpStream>> {
+    let (call_sid, token) = webhook(&crowd.client, number).await?;
     let stream = TcpStream::connect(crowd.address).await?;
     stream.set_nodelay(true)?;
     let config = WebSocketConfig::default().read_buffer_size(BUFFER_BYTES).write_buffer_size(0);
     let url = format!("ws://{}/ws/voice-twilio", crowd.address);
     let (mut socket, _) = client_async_with_config(url, stream, Some(config)).await?;
     let connected = json!({ "event": "connected", "protocol": "Call", "version": "1.0.0" });
-    for message in [connected, twilio::started(&call_sid, &twilio::token_in(&twiml))] {
+    for message in [connected, twilio::started(&call_sid, &token)] {
         socket.send(Message::text(message.to_string())).await?;
     }
     Ok(socket)

@@ -4,7 +4,7 @@
 //! speaks again. Ears and mouth are the simulated ones of this process; voice detection, turn-taking, the event log,
 //! projections, metering and the recording are all at work. The callers have one thread.
 
-mod caller;
+pub mod caller;
 mod clip;
 mod pace;
 
@@ -70,15 +70,7 @@ pub async fn run(quick: bool, stages: Option<Vec<usize>>) -> Result<()> {
     let (usual, hold) = if quick { (QUICK_STAGES, QUICK_HOLD) } else { (STAGES, HOLD) };
     let stages = stages.unwrap_or_else(|| usual.to_vec());
     let most = stages.iter().max().unwrap_or(&0) * 2;
-    let installation = Installation::start(&[
-        ("SIMULATED_SPEECH_BASE_URL", "http://{vendor}/simulated/v1"),
-        ("TWILIO_ACCOUNT_SID", twilio::ACCOUNT),
-        ("TWILIO_AUTH_TOKEN", twilio::TOKEN),
-        ("APP_URL", twilio::PUBLIC),
-        ("MAX_CONCURRENT_CALLS", &most.to_string()),
-    ])
-    .await?;
-    prepare(&installation).await?;
+    let (installation, _) = installation(most).await?;
     stage(&installation, WARM_UP, Duration::from_secs(1), 0.0).await?;
     let before = installation.cpu.memory_kib();
     report::calls_heading();
@@ -92,8 +84,17 @@ pub async fn run(quick: bool, stages: Option<Vec<usize>>) -> Result<()> {
     installation.stop().await
 }
 
-/// An agent with simulated ears and mouth answers the number that everybody calls.
-async fn prepare(installation: &Installation) -> Result<()> {
+/// An installation for at most so many calls at once, and the agent with simulated ears and mouth that answers the number
+/// that everybody calls.
+pub async fn installation(most_calls: usize) -> Result<(Installation, String)> {
+    let installation = Installation::start(&[
+        ("SIMULATED_SPEECH_BASE_URL", "http://{vendor}/simulated/v1"),
+        ("TWILIO_ACCOUNT_SID", twilio::ACCOUNT),
+        ("TWILIO_AUTH_TOKEN", twilio::TOKEN),
+        ("APP_URL", twilio::PUBLIC),
+        ("MAX_CONCURRENT_CALLS", &most_calls.to_string()),
+    ])
+    .await?;
     let vendors = Client::new(&format!("http://{}", installation.vendor), "");
     let phrases = vendors
         .request(Method::PUT, "/_control/simulated_speech")
@@ -111,9 +112,10 @@ async fn prepare(installation: &Installation) -> Result<()> {
     });
     let agent = installation.client.post("/api/agents", agent).await;
     ensure!(agent.status.is_success(), "no agent: {agent:?}");
-    let assigned = twilio::assign(&installation.client, twilio::NUMBER, agent.text("id")).await;
+    let agent = agent.text("id").to_owned();
+    let assigned = twilio::assign(&installation.client, twilio::NUMBER, &agent).await;
     ensure!(assigned.status.is_success(), "no number: {assigned:?}");
-    Ok(())
+    Ok((installation, agent))
 }
 
 async fn stage(installation: &Installation, calls: usize, hold: Duration, before_kib: f64) -> Result<Stage> {

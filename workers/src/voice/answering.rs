@@ -287,7 +287,6 @@ impl Conversation {
             self.workers.nats.live.cancel(job_id).await.map_err(away)?;
         }
         self.interrupted = Some(Interrupted { job_id, saying, cancel, since: Instant::now() });
-        self.tell(json!({ "type": "interrupted" })).await?;
         self.settle_interruption().await
     }
 

@@ -52,8 +52,9 @@ const MAX_CUSTOMER_ID_CHARS: usize = 200;
 ///
 /// A WebSocket; PCM16, mono, 16 kHz, both ways. Client: binary frames of any length, or
 /// `{"type":"audio","data":"<base64>"}`; `{"type":"end"}` ends an utterance at once. Server: binary frames, and
-/// `session_started`, `transcript`, `tool_call`, `interrupted` (forget what has not been played), `turn`,
-/// `session_ended`, `error` (`code`, `message`; then it closes). Role: developer, by key or ticket.
+/// `session_started`, `transcript`, `tool_call`, `interrupted` (somebody speaks: forget what has not been played; an agent
+/// that was not meant goes on from there), `turn`, `session_ended`, `error` (`code`, `message`; then it closes). Role:
+/// developer, by key or ticket.
 #[utoipa::path(
     get, path = "/ws/voice-browser", tag = "Calls", operation_id = "voice_browser", params(BrowserQuery),
     responses((status = 101, description = "The call begins"), problems::Reading, problems::OpeningASocket, problems::OfAnId)

@@ -73,9 +73,8 @@ impl Wire for BrowserWire {
         None
     }
 
-    /// At most the lead is on its way. Whether the agent only pauses, or was interrupted, a worker tells by itself.
-    fn clear(&mut self) -> Option<Message> {
-        None
+    fn clear(&mut self) -> Message {
+        Message::text(json!({ "type": "interrupted" }).to_string())
     }
 
     fn tell(&mut self, frame: Value) -> Option<Message> {

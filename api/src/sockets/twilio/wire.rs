@@ -215,8 +215,8 @@ impl Wire for TwilioWire {
         Some(Message::text(format!(r#"{{"event":"mark","streamSid":{},"mark":{name}}}"#, self.stream_sid)))
     }
 
-    fn clear(&mut self) -> Option<Message> {
-        Some(Message::text(format!(r#"{{"event":"clear","streamSid":{}}}"#, self.stream_sid)))
+    fn clear(&mut self) -> Message {
+        Message::text(format!(r#"{{"event":"clear","streamSid":{}}}"#, self.stream_sid))
     }
 
     fn tell(&mut self, _: Value) -> Option<Message> {
@@ -324,7 +324,7 @@ mod tests {
         for (message, event) in [
             (wire.play(Bytes::from_static(&[0xff, 0x7f])), "media"),
             (wire.mark(mark).unwrap(), "mark"),
-            (wire.clear().unwrap(), "clear"),
+            (wire.clear(), "clear"),
         ] {
             let sent: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
             assert_eq!((&sent["event"], &sent["streamSid"]), (&json!(event), &json!("M\"Z\\")));
