@@ -35,6 +35,7 @@ mod service;
 mod speech_models;
 mod spoken_calls;
 mod streaming;
+mod streams_of_others;
 mod tool_runs;
 mod twilio_calls;
 mod utterances;

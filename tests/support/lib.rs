@@ -11,6 +11,7 @@ pub mod echo;
 pub mod endpoint;
 pub mod openapi;
 pub mod process;
+pub mod python;
 pub mod raw;
 pub mod recording;
 pub mod socket;

@@ -23,10 +23,17 @@ pub const TONES: [File; 4] = [
 
 /// A WAV file of 16 bits, one channel, 16 kHz.
 pub fn wav(samples: &[i16]) -> Vec<u8> {
+    wav_at(16_000, samples)
+}
+
+/// The same at another rate.
+pub fn wav_at(rate_hz: u32, samples: &[i16]) -> Vec<u8> {
     let length = (samples.len() * 2) as u32;
     let mut file = Vec::from(*b"RIFF");
     file.extend((36 + length).to_le_bytes());
-    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data");
+    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    file.extend([rate_hz, rate_hz * 2].map(u32::to_le_bytes).concat());
+    file.extend(b"\x02\0\x10\0data");
     file.extend(length.to_le_bytes());
     file.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
     file

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod mcp;
+#[path = "../../../tests/support/python.rs"]
+mod python;
 mod raw;
 mod scripted;
 mod support;
