@@ -4,6 +4,7 @@
 mod appointments;
 mod bad_input;
 mod browser_calls;
+mod call_page;
 mod calls;
 mod calls_outlive_workers;
 mod cancelling;

@@ -6,6 +6,7 @@
 
 pub mod caller;
 pub mod calls;
+pub mod chromium;
 pub mod client;
 pub mod echo;
 pub mod endpoint;

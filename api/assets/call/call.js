@@ -118,7 +118,8 @@ class Call {
       case "transcript":
         return this.line(frame.role, frame.content, frame.is_final);
       case "tool_call":
-        return this.line("tool", `${frame.name}(${JSON.stringify(frame.arguments)})`, true);
+        // Told when it begins, and once more with its result.
+        return !("result" in frame) && this.line("tool", `${frame.name}(${JSON.stringify(frame.arguments)})`, true);
       case "interrupted":
         return this.speaker.clear();
       case "turn":
