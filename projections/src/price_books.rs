@@ -21,8 +21,9 @@ pub struct PriceBooks {
     clock: Clock,
     changes: watch::Receiver<u64>,
     published: Arc<PriceList>,
-    /// By whose they are, with the change of configuration that they were looked up after.
-    known: Arc<Cache<TenantId, (u64, Lists)>>,
+    /// By whose they are and the change of configuration that they were looked up after. Whoever comes while that is done
+    /// waits for it.
+    known: Arc<Cache<(TenantId, u64), Lists>>,
 }
 
 impl PriceBooks {
@@ -49,17 +50,14 @@ impl PriceBooks {
 
     async fn lists(&self, scope: TenantId) -> Result<Lists, Error> {
         let change = *self.changes.borrow();
-        if let Some((seen, lists)) = self.known.get(&scope)
-            && seen == change
-        {
-            return Ok(lists);
-        }
+        self.known.get_or_insert_async(&(scope, change), self.read(scope)).await
+    }
+
+    async fn read(&self, scope: TenantId) -> Result<Lists, Error> {
         let mut lists = prices::since(&self.database, scope, self.clock.now()).await?;
         if scope == TenantId::SYSTEM && lists.iter().all(|list| list.version < self.published.version) {
             lists.push(PriceList::clone(&self.published));
         }
-        let lists: Lists = lists.into();
-        self.known.insert(scope, (change, lists.clone()));
-        Ok(lists)
+        Ok(lists.into())
     }
 }
