@@ -50,6 +50,8 @@ const FAST: [(&str, &str); 2] = [("fsync", "off"), ("full_page_writes", "off")];
 /// Recovery after a kill reads at most `max_wal_size`.
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(6);
+/// What a new Postgres says while a child of the one before lives.
+const STILL_ATTACHED: &str = "pre-existing shared memory block";
 
 /// A port may be taken between choosing and binding it.
 const START_ATTEMPTS: usize = 3;
@@ -157,10 +159,21 @@ impl Postgres {
         ensure!(self.process.ended()?.is_some(), "Postgres still runs");
         // A new one is refused as long as one child of the old one lives.
         self.process.kill().await?;
-        let (record, account) = (&self.record, self.account.as_ref());
-        let command = command(record, &self.programs, account, self.durability, &self.log, self.port())?;
-        self.process = Process::spawn(command, identity(record)).await?;
-        wait_until_ready(&mut self.process, &self.admin_url, &self.log).await
+        let began = Instant::now();
+        loop {
+            let (record, account) = (&self.record, self.account.as_ref());
+            let command = command(record, &self.programs, account, self.durability, &self.log, self.port())?;
+            self.process = Process::spawn(command, identity(record)).await?;
+            match wait_until_ready(&mut self.process, &self.admin_url, &self.log).await {
+                // A child that was forked at the last moment, and has not seen yet that its parent is gone.
+                Err(error)
+                    if format!("{error:#}").contains(STILL_ATTACHED) && began.elapsed() < STOP_LIMIT =>
+                {
+                    self.process.kill().await?;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     pub(super) fn has_ended(&mut self) -> Result<bool> {
