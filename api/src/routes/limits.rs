@@ -48,7 +48,7 @@ struct NewLimits {
     concurrent_calls: Sent<u32>,
 }
 
-/// How much the tenant may have under way, over all servers together.
+/// How much the tenant may have under way, over all servers together. Kept, and not enforced by this version.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Limits)]
 struct LimitsView {
@@ -83,7 +83,7 @@ async fn get_limits(State(app): State<App>, Viewer(caller): Viewer) -> Result<Js
 
 /// Set the limits
 ///
-/// Role: admin.
+/// They are kept and shown; this version does not enforce them yet. Role: admin.
 #[utoipa::path(
     put, path = "/api/limits", tag = "Budgets", operation_id = "set_limits", request_body = NewLimits,
     responses((status = 200, description = "The limits", body = LimitsView), problems::Writing)
