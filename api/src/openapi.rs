@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use utoipa::OpenApi;
 use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem, Paths};
+use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::{
     ContentBuilder, Header, HttpMethod, Object, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder,
-    Type,
+    Schema, Type,
 };
+
+use domain::webhooks::PublicEvent;
 
 use crate::problem::{Code, FieldError, MEDIA_TYPE, ProblemBody};
 
@@ -36,6 +39,7 @@ use crate::problem::{Code, FieldError, MEDIA_TYPE, ProblemBody};
         (name = "Calls", description = "Conversations by voice: their sockets, numbers and carriers"),
         (name = "Jobs", description = "Accepted work and what became of it"),
         (name = "Prices", description = "What the work of vendors costs, and correcting what was charged"),
+        (name = "Webhooks", description = "Addresses that are told what happens, signed as Standard Webhooks"),
         (name = "Analytics", description = "Usage, vendor requests, tool runs"),
     ),
     components(schemas(ProblemBody, FieldError))
@@ -78,6 +82,10 @@ pub(crate) mod problems {
         OfARecording: NotFound RecordingNotFound CallActive RecordingErased RangeNotSatisfiable;
         /// Of something with a name that nothing else has, and of which there is a limited number.
         OfAName: NameTaken LimitReached Conflict;
+        /// Of something of which there is a limited number.
+        OfALimit: LimitReached Conflict;
+        /// Of sending a webhook again.
+        OfARedelivery: NotFound WebhookDisabled Conflict;
         /// Of a tool that is waited for.
         OfARun: Unavailable AtCapacity ShuttingDown ToolTimeout;
         /// Of a WebSocket.
@@ -132,12 +140,48 @@ pub(crate) fn completed(mut document: Document) -> Document {
     components.add_security_scheme("api_key", in_header("X-API-Key", "A tenant's key, `vb_…`"));
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     components.add_security_scheme("operator_key", in_header("X-API-Key", "The installation's operator key"));
+    document.webhooks = Some(webhooks());
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
             complete(operation, &method, needs_key(path));
         }
     }
     document
+}
+
+/// What is sent to tenants' webhooks.
+fn webhooks() -> Paths {
+    let mut paths = Paths::new();
+    for event in PublicEvent::ALL {
+        let told = |status: &str, description: &str| {
+            (status.to_owned(), RefOr::T(ResponseBuilder::new().description(description).build()))
+        };
+        let body = ContentBuilder::new()
+            .schema(serde_json::from_value::<RefOr<Schema>>(event.body_schema()).ok())
+            .example(Some(event.example()))
+            .build();
+        let request = RequestBodyBuilder::new().content("application/json", body).build();
+        let mut operation = Operation::new();
+        operation.tags = Some(vec!["Webhooks".to_owned()]);
+        operation.summary = Some(event.name().to_owned());
+        operation.description = Some(event.description().to_owned());
+        operation.parameters = Some(vec![
+            header_parameter("webhook-id", "The same in every attempt; told twice, it is one thing"),
+            header_parameter("webhook-timestamp", "When it was sent, in seconds since 1970"),
+            header_parameter(
+                "webhook-signature",
+                "`v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`, one for each secret, parted by spaces",
+            ),
+        ]);
+        operation.request_body = Some(RefOr::T(request));
+        operation.responses.responses.extend([
+            told("2XX", "It has arrived"),
+            told("410", "Nothing more is wanted: the endpoint is disabled"),
+            told("default", "It is sent again, not before `Retry-After`"),
+        ]);
+        paths.paths.insert(event.name().to_owned(), PathItem::new(HttpMethod::Post, operation));
+    }
+    paths
 }
 
 /// Carriers sign their requests instead; who only looks at the service needs none.
@@ -305,6 +349,19 @@ mod tests {
             "get /api/repricings",
             "post /api/repricings",
             "get /api/repricings/{id}",
+            "get /api/webhooks",
+            "post /api/webhooks",
+            "get /api/webhooks/{id}",
+            "patch /api/webhooks/{id}",
+            "delete /api/webhooks/{id}",
+            "post /api/webhooks/{id}/test",
+            "post /api/webhooks/{id}/rotate-secret",
+            "post /api/tenants/me/rotate-webhook-secret",
+            "get /api/webhooks/{id}/deliveries",
+            "post /api/webhooks/{id}/redeliver-failed",
+            "get /api/webhooks/deliveries",
+            "get /api/webhooks/deliveries/{id}",
+            "post /api/webhooks/deliveries/{id}/redeliver",
             "get /api/jobs",
             "get /api/jobs/{id}",
             "get /api/provider-calls",

@@ -62,6 +62,7 @@ codes! {
     CallActive = "call_active", CONFLICT, "The call is under way";
     NameTaken = "name_taken", CONFLICT, "The name is another's already";
     NumberTaken = "number_taken", CONFLICT, "The number is another tenant's";
+    WebhookDisabled = "webhook_disabled", CONFLICT, "The webhook is switched off";
     LimitReached = "limit_reached", CONFLICT, "There cannot be any more";
     AgentUnavailable = "agent_unavailable", CONFLICT, "The agent is deleted or switched off";
     PromptInUse = "prompt_in_use", CONFLICT, "Agents still use the prompt";

@@ -45,7 +45,8 @@ enum Command {
     },
     /// Run roles against DATABASE_URL and NATS_URL
     Serve {
-        /// Of api, turns, tools, voice, summaries, repricings, projections, and workers (all but api and projections), separated by
+        /// Of api, turns, tools, voice, summaries, repricings, webhooks, projections, and workers (all but api and
+        /// projections), separated by
         /// commas
         #[arg(long, default_value = "api,workers,projections")]
         roles: Roles,
@@ -150,7 +151,9 @@ async fn run(command: Command) -> Result<ExitCode> {
             softphone::call(call).await?;
         }
         Command::Schemas { root } => {
-            for (path, text) in events::schema::documents() {
+            for (path, text) in
+                events::schema::documents().into_iter().chain([domain::webhooks::document::document()])
+            {
                 let path = root.join(path);
                 if let Some(folder) = path.parent() {
                     std::fs::create_dir_all(folder)?;

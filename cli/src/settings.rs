@@ -7,6 +7,7 @@ use std::time::Duration;
 use api::{SocketLimits, Telephony, TwilioAccount};
 use base64::Engine;
 use domain::prices::{COST_SCALE, check};
+use domain::webhooks::Schedule;
 use events::TenantId;
 use rust_decimal::Decimal;
 use secrecy::{ExposeSecret, SecretString};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub worker_max_running_per_tenant: usize,
     /// How often a model may ask for tools in one turn.
     pub max_tool_rounds: u32,
+    /// When a webhook that failed is tried again.
+    pub webhook_schedule: Schedule,
     pub sockets: SocketLimits,
     pub telephony: Telephony,
     pub vendors: VendorSettings,
@@ -108,6 +111,7 @@ impl Settings {
                 in_range(1, 100_000),
             ),
             max_tool_rounds: reader.or("MAX_TOOL_ROUNDS", workers::DEFAULT_MAX_TOOL_ROUNDS, in_range(0, 64)),
+            webhook_schedule: reader.or("WEBHOOK_RETRY_SECONDS", Schedule::default(), schedule),
             sockets: sockets(&mut reader),
             telephony: telephony(&mut reader),
             vendors: VendorSettings::read_with(&mut reader),
@@ -142,6 +146,16 @@ fn telephony(reader: &mut Reader<'_>) -> Telephony {
     Telephony {
         twilio: twilio.map(|(account_sid, token)| TwilioAccount { account_sid, auth_token: token.into() }),
         default_tenant_id: reader.optional("DEFAULT_TENANT_ID", tenant_id),
+    }
+}
+
+/// No more pauses than a delivery may be retried, and none longer than a timer may be kept.
+fn schedule(text: &str) -> Result<Schedule, String> {
+    let pauses: Result<Vec<Duration>, String> =
+        text.split(',').map(|pause| seconds(0.05, 172_800.0)(pause.trim())).collect();
+    match pauses {
+        Ok(pauses) if pauses.len() <= 20 => Ok(Schedule::new(pauses)),
+        _ => Err("must be at most 20 numbers of seconds from 0.05 to 172800, separated by commas".to_owned()),
     }
 }
 

@@ -22,6 +22,7 @@ use vendors::llm::{LlmConfig, LlmEndpoint, LlmVendorConfig, LlmVendors};
 use vendors::mcp::{Mcp, McpLimits};
 use vendors::resilience::Backoff;
 use vendors::simulator::{self, SimulatorConfig};
+use vendors::webhooks::Webhooks;
 use workers::{Outside, Workers};
 
 use crate::prices;
@@ -40,6 +41,7 @@ pub enum Role {
     Voice,
     Summaries,
     Repricings,
+    Webhooks,
     Projections,
 }
 
@@ -49,7 +51,8 @@ pub struct Roles(pub BTreeSet<Role>);
 
 impl Roles {
     /// All but `api` and `projections`.
-    const WORKERS: [Role; 5] = [Role::Turns, Role::Tools, Role::Voice, Role::Summaries, Role::Repricings];
+    const WORKERS: [Role; 6] =
+        [Role::Turns, Role::Tools, Role::Voice, Role::Summaries, Role::Repricings, Role::Webhooks];
 
     pub fn all() -> Self {
         let mut roles = BTreeSet::from(Self::WORKERS);
@@ -78,11 +81,12 @@ impl FromStr for Roles {
                 "voice" => roles.extend([Role::Voice]),
                 "summaries" => roles.extend([Role::Summaries]),
                 "repricings" => roles.extend([Role::Repricings]),
+                "webhooks" => roles.extend([Role::Webhooks]),
                 "workers" => roles.extend(Self::WORKERS),
                 "projections" => roles.extend([Role::Projections]),
                 _ => {
                     return Err(format!(
-                        "no role {name:?}; there are api, turns, tools, voice, summaries, repricings, projections, and workers"
+                        "no role {name:?}; there are api, turns, tools, voice, summaries, repricings, webhooks, projections, and workers"
                     ));
                 }
             }
@@ -178,7 +182,10 @@ impl System {
                 work.spawn(workers::summaries::run(workers.clone(), shutdown.clone()));
             }
             if roles.have(Role::Repricings) {
-                work.spawn(workers::repricings::run(workers, shutdown.clone()));
+                work.spawn(workers::repricings::run(workers.clone(), shutdown.clone()));
+            }
+            if roles.have(Role::Webhooks) {
+                work.spawn(workers::webhooks::run(workers, shutdown.clone()));
             }
         }
         if roles.have(Role::Api) {
@@ -285,6 +292,13 @@ impl System {
             )
             .context("tenants' functions")?,
             mcp,
+            webhooks: Webhooks::new(
+                self.settings.urls,
+                &self.names,
+                vendors::webhooks::DEFAULT_TIME_LIMIT,
+                wall_clock,
+            )
+            .context("webhooks")?,
             stt,
             tts,
         };
@@ -300,6 +314,7 @@ impl System {
             },
             max_tool_rounds: self.settings.max_tool_rounds,
             tool_timeout: workers::DEFAULT_TOOL_TIMEOUT,
+            webhook_schedule: self.settings.webhook_schedule.clone(),
             longest_call: self.settings.sockets.call,
         };
         let connections = workers::Connections {

@@ -5,8 +5,8 @@
 //!
 //! Start with [`session`] (whose turn it is, and to do what) and [`call`] (which worker talks), then [`prompt`] and
 //! [`context`] (what a model is told, and what of a long conversation), [`prices`] (what it cost), [`limits`] and
-//! [`month`] (how much, and for how long), [`calendar`] (which times can be had) and [`transfer`] (whom a caller may be
-//! handed over to).
+//! [`month`] (how much, and for how long), [`calendar`] (which times can be had), [`transfer`] (whom a caller may be
+//! handed over to) and [`webhooks`] (who is told of what).
 
 pub mod calendar;
 pub mod call;
@@ -19,6 +19,7 @@ pub mod session;
 pub mod tools;
 pub mod transfer;
 pub mod voice_turn;
+pub mod webhooks;
 
 pub use calendar::{Calendar, Slot};
 pub use call::{Call, CallClaim};
@@ -28,6 +29,7 @@ pub use month::{Month, Zone};
 pub use prices::{PriceBook, PriceList, PricesAt, SpeechWork, Tokens, Work};
 pub use prompt::Prompt;
 pub use session::{Claim, Held, Line, Pending, Session, ToolCall, Turn};
+pub use webhooks::Webhooks;
 
 /// What is wrong with something that a tenant has set.
 #[derive(Clone, Debug, PartialEq, Eq)]

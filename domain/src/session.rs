@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use chrono::{DateTime, Utc};
 use events::prompt::PromptVersion;
 use events::session::{Channel, ReplyInterrupted, SpokenMessage, ToolStatus};
+use events::webhook::Callback;
 use events::{
     AgentId, CorrelationId, CustomerKeyId, EventId, JobId, MessageId, Origin, Payload, Recorded, Sealed,
     ToolCallId, TurnId,
@@ -104,6 +105,12 @@ pub struct Pending {
     pub accepted_at: DateTime<Utc>,
     pub correlation_id: CorrelationId,
     pub traceparent: String,
+    /// Told how the message ends.
+    #[serde(default)]
+    pub callback: Option<Callback>,
+    /// The reply is spoken into a file.
+    #[serde(default)]
+    pub aloud: bool,
     /// The caller spoke on before the answer was complete. Whatever it still becomes, this is all of it that was said.
     #[serde(default)]
     pub interrupted: Option<Heard>,
@@ -222,6 +229,8 @@ impl Session {
                     accepted_at: envelope.time,
                     correlation_id: envelope.origin.correlation_id.clone(),
                     traceparent: envelope.origin.traceparent.clone(),
+                    callback: received.callback.clone(),
+                    aloud: received.aloud,
                     interrupted: None,
                 });
             }

@@ -49,6 +49,8 @@ pub(super) fn message(number: u128) -> Payload {
         agent_version: 1,
         stream: false,
         spoken: None,
+        callback: None,
+        aloud: false,
     }
     .into()
 }
@@ -80,6 +82,7 @@ pub(super) fn failed(number: u128) -> Payload {
         latency_ms: 0,
         attempts: 1,
         billed: vec![],
+        callback: None,
     }
     .into()
 }
@@ -233,6 +236,8 @@ pub(super) fn replied(number: u128, then: Option<Then>) -> Payload {
         billed: vec![],
         then,
         agent_version: Some(1),
+        callback: None,
+        aloud: false,
         prompt: None,
     }
     .into()

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     AgentId, ApiKeyId, CallId, CorrelationId, EventId, Payload, PromptId, RepricingId, SessionId, TenantId,
-    ToolCallId,
+    ToolCallId, WebhookId,
 };
 
 /// One event: who, when and why around what.
@@ -112,12 +112,16 @@ pub enum Family {
     Call,
     /// One run of a tool by hand, under the run's id.
     ToolRun,
+    /// The webhooks of one tenant, under the tenant's id.
+    Webhooks,
+    /// What was sent to one webhook, under its id; to addresses that messages brought along, under the tenant's.
+    WebhookDeliveries,
     /// The installation itself: dead letters.
     System,
 }
 
 impl Family {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Tenant,
         Self::Key,
         Self::Agent,
@@ -136,6 +140,8 @@ impl Family {
         Self::SessionFacts,
         Self::Call,
         Self::ToolRun,
+        Self::Webhooks,
+        Self::WebhookDeliveries,
         Self::System,
     ];
 
@@ -159,6 +165,8 @@ impl Family {
             Self::SessionFacts => "session_facts",
             Self::Call => "call",
             Self::ToolRun => "tool_run",
+            Self::Webhooks => "webhooks",
+            Self::WebhookDeliveries => "webhook_deliveries",
             Self::System => "system",
         }
     }
@@ -175,6 +183,8 @@ pub enum Lane {
     Summary,
     /// Correcting what was charged.
     Repricing,
+    /// Telling a tenant's webhooks.
+    Webhook,
     Note,
 }
 
@@ -186,6 +196,7 @@ impl Lane {
             Self::Voice => "voice",
             Self::Summary => "summary",
             Self::Repricing => "repricing",
+            Self::Webhook => "webhook",
             Self::Note => "note",
         }
     }
@@ -285,6 +296,17 @@ impl Aggregate {
 
     pub fn tool_run(tenant_id: TenantId, tool_call_id: ToolCallId) -> Self {
         Self { tenant_id, family: Family::ToolRun, id: tool_call_id.0 }
+    }
+
+    /// All webhooks of a tenant are one history, as its functions are.
+    pub fn webhooks(tenant_id: TenantId) -> Self {
+        Self { tenant_id, family: Family::Webhooks, id: tenant_id.0 }
+    }
+
+    /// `webhook_id` `None`: to addresses that messages brought along.
+    pub fn webhook_deliveries(tenant_id: TenantId, webhook_id: Option<WebhookId>) -> Self {
+        let id = webhook_id.map_or(tenant_id.0, Uuid::from);
+        Self { tenant_id, family: Family::WebhookDeliveries, id }
     }
 
     pub fn system() -> Self {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -85,6 +86,10 @@ uuid_id! {
     RepricingId;
     /// A file that belongs to a conversation: a recording that was sent, a reply that was spoken.
     ArtefactId;
+    /// An address of a tenant's that is told what happens.
+    WebhookId;
+    /// One thing that one recipient is told, over all its attempts; derived from the event and the recipient.
+    DeliveryId;
     /// One event of the log; also the `Nats-Msg-Id` it is de-duplicated by.
     EventId;
     /// The data key that seals one customer's words; a pseudonym for the customer in the log.
@@ -112,6 +117,18 @@ impl CallId {
     /// The place of one segment of the call's recording: what its audio is sealed for.
     pub fn recorded_segment(self, index: u32) -> Uuid {
         Uuid::new_v5(&self.0, format!("recording {index}").as_bytes())
+    }
+}
+
+impl DeliveryId {
+    /// What `recipient` is told of the event `event_id` under the public name `event_type`. A UUIDv7 of the event's time,
+    /// so that deliveries sort as things happened; the same whenever it is derived.
+    pub fn of(event_id: EventId, at: DateTime<Utc>, event_type: &str, recipient: Uuid) -> Self {
+        let named = Uuid::new_v5(&recipient, format!("{event_id} {event_type}").as_bytes());
+        let mut bytes = *named.as_bytes();
+        bytes[..6].copy_from_slice(&at.timestamp_millis().to_be_bytes()[2..]);
+        bytes[6] = 0x70 | (bytes[6] & 0x0f);
+        Self(Uuid::from_bytes(bytes))
     }
 }
 

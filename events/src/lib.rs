@@ -6,7 +6,7 @@
 //!
 //! Start with [`envelope`], then [`payload`] (the list of all event types), then the families: [`tenant`], [`agent`],
 //! [`prompt`], [`session`], [`voice_message`], [`call`], [`invoice`], [`appointment`], [`function`], [`mcp_server`],
-//! [`tool_run`], [`budget`], [`prices`], [`repricing`], [`system`].
+//! [`tool_run`], [`budget`], [`prices`], [`repricing`], [`webhook`], [`system`].
 
 pub mod agent;
 pub mod appointment;
@@ -33,6 +33,7 @@ pub mod telephony;
 pub mod tenant;
 pub mod tool_run;
 pub mod voice_message;
+pub mod webhook;
 
 pub use binding::{BindingError, headers_of};
 pub use clock::Clock;

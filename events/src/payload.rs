@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     Lane, agent, appointment, budget, call, function, invoice, mcp_server, prices, prompt, repricing,
-    session, system, telephony, tenant, tool_run, voice_message,
+    session, system, telephony, tenant, tool_run, voice_message, webhook,
 };
 
 /// What one event type is called and whose work it is.
@@ -156,5 +156,14 @@ payloads! {
     RepricingCompleted(repricing::RepricingCompleted) = "vocalbridge.repricing.completed", version 1, lane Note;
     RepricingFailed(repricing::RepricingFailed) = "vocalbridge.repricing.failed", version 1, lane Note;
     LedgerAdjusted(repricing::LedgerAdjusted) = "vocalbridge.ledger.adjusted", version 1, lane Note;
+    WebhookCreated(webhook::WebhookCreated) = "vocalbridge.webhook.created", version 1, lane Note;
+    WebhookChanged(webhook::WebhookChanged) = "vocalbridge.webhook.changed", version 1, lane Note;
+    WebhookSecretRotated(webhook::WebhookSecretRotated) = "vocalbridge.webhook.secret_rotated", version 1, lane Note;
+    WebhookDisabled(webhook::WebhookDisabled) = "vocalbridge.webhook.disabled", version 1, lane Note;
+    WebhookDeleted(webhook::WebhookDeleted) = "vocalbridge.webhook.deleted", version 1, lane Note;
+    DeliveryQueued(webhook::DeliveryQueued) = "vocalbridge.webhook.delivery_queued", version 1, lane Webhook;
+    DeliveryAttempted(webhook::DeliveryAttempted) = "vocalbridge.webhook.delivery_attempted", version 1, lane Note;
+    DeliveryAbandoned(webhook::DeliveryAbandoned) = "vocalbridge.webhook.delivery_abandoned", version 1, lane Note;
+    TenantWebhookSecretRotated(tenant::WebhookSecretRotated) = "vocalbridge.tenant.webhook_secret_rotated", version 1, lane Note;
     DeliveryParked(system::DeliveryParked) = "vocalbridge.system.delivery_parked", version 1, lane Note;
 }

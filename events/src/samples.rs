@@ -3,6 +3,8 @@
 mod budgets;
 mod money;
 mod spoken;
+mod tools;
+mod webhooks;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
@@ -11,11 +13,9 @@ use uuid::Uuid;
 use crate::agent::{AgentCreated, AgentDeleted, AgentLimits, AgentSettings, AgentUpdated, CalendarSettings};
 use crate::appointment::AppointmentBooked;
 use crate::call::*;
-use crate::function::{
-    FunctionCreated, FunctionDeleted, FunctionMethod, FunctionSettings, FunctionUpdated, SecretHeader,
-};
+use crate::function::{FunctionCreated, FunctionDeleted, FunctionUpdated};
 use crate::invoice::{InvoiceRecorded, InvoiceStatus};
-use crate::mcp_server::{McpServerCreated, McpServerDeleted, McpServerSettings, McpServerUpdated};
+use crate::mcp_server::{McpServerCreated, McpServerDeleted, McpServerUpdated};
 use crate::prompt::{
     DefaultPromptChosen, PromptCreated, PromptDeleted, PromptSettings, PromptUpdated, PromptVersion,
 };
@@ -95,35 +95,6 @@ fn prompt_version() -> PromptVersion {
     PromptVersion { id: PromptId(id(13)), version: 2 }
 }
 
-fn function() -> FunctionSettings {
-    let secret = SecretHeader { value: sealed(), sealed_for: EventId(id(13)) };
-    let parameters = serde_json::json!({
-        "type": "object",
-        "properties": { "order_id": { "type": "string" } },
-        "required": ["order_id"]
-    });
-    FunctionSettings {
-        name: "order_status".to_owned(),
-        description: "Tells how far an order is".to_owned(),
-        parameters: parameters.as_object().cloned().unwrap_or_default(),
-        webhook_url: "https://shop.example.com/orders/status".to_owned(),
-        method: FunctionMethod::Post,
-        headers: [("Authorization".to_owned(), secret)].into(),
-        is_active: true,
-    }
-}
-
-fn mcp_server() -> McpServerSettings {
-    let secret = SecretHeader { value: sealed(), sealed_for: EventId(id(13)) };
-    McpServerSettings {
-        name: "crm".to_owned(),
-        description: "Customers and their orders".to_owned(),
-        url: "https://crm.example.com/mcp".to_owned(),
-        headers: [("Authorization".to_owned(), secret)].into(),
-        is_active: true,
-    }
-}
-
 fn billed() -> Vec<BilledAttempt> {
     vec![BilledAttempt {
         attempt_id: EventId(id(11)),
@@ -173,11 +144,11 @@ pub fn payloads() -> Vec<Payload> {
             phone: sealed(),
         }
         .into(),
-        FunctionCreated { function_id: id(14).into(), settings: function() }.into(),
-        FunctionUpdated { function_id: id(14).into(), version: 2, settings: function() }.into(),
+        FunctionCreated { function_id: id(14).into(), settings: tools::function() }.into(),
+        FunctionUpdated { function_id: id(14).into(), version: 2, settings: tools::function() }.into(),
         FunctionDeleted { function_id: id(14).into() }.into(),
-        McpServerCreated { mcp_server_id: id(15).into(), settings: mcp_server() }.into(),
-        McpServerUpdated { mcp_server_id: id(15).into(), version: 2, settings: mcp_server() }.into(),
+        McpServerCreated { mcp_server_id: id(15).into(), settings: tools::mcp_server() }.into(),
+        McpServerUpdated { mcp_server_id: id(15).into(), version: 2, settings: tools::mcp_server() }.into(),
         McpServerDeleted { mcp_server_id: id(15).into() }.into(),
         SessionCreated {
             agent_id,
@@ -194,6 +165,8 @@ pub fn payloads() -> Vec<Payload> {
             agent_version: 1,
             stream: false,
             spoken: Some(SpokenMessage { call_id: CallId(id(16)), from_frame: 40, through_frame: 112 }),
+            callback: None,
+            aloud: false,
         }
         .into(),
         TurnStarted {
@@ -282,6 +255,8 @@ pub fn payloads() -> Vec<Payload> {
             then: None,
             agent_version: Some(1),
             prompt: Some(prompt_version()),
+            callback: None,
+            aloud: false,
         }
         .into(),
         TurnFailed {
@@ -295,6 +270,7 @@ pub fn payloads() -> Vec<Payload> {
             latency_ms: 9_000,
             attempts: 4,
             billed: vec![],
+            callback: Some(webhooks::callback()),
         }
         .into(),
         SessionEnded { reason: "requested".to_owned() }.into(),
@@ -440,6 +416,7 @@ pub fn payloads() -> Vec<Payload> {
     payloads.extend(spoken::payloads());
     payloads.extend(budgets::payloads());
     payloads.extend(money::payloads());
+    payloads.extend(webhooks::payloads());
     payloads
 }
 
@@ -489,7 +466,8 @@ pub fn events() -> Vec<Event> {
             Payload::VendorAttempted(_) | Payload::SpeechDone(_) => {
                 Aggregate::session_facts(tenant_id, SessionId(id(2)))
             }
-            _ => Aggregate::session(tenant_id, SessionId(id(2))),
+            payload => webhooks::aggregate_of(tenant_id, payload)
+                .unwrap_or_else(|| Aggregate::session(tenant_id, SessionId(id(2)))),
         };
         let event_id = EventId(id(100 + number as u128));
         let event = Event::new(event_id, time(), "vocalbridge/api", aggregate, &cause, payload);

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::prompt::PromptVersion;
+use crate::webhook::Callback;
 use crate::{AgentId, CallId, CustomerKeyId, EventId, JobId, MessageId, Sealed, ToolCallId, TurnId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -55,6 +56,12 @@ pub struct MessageReceived {
     /// Where in a call it was said; `None`: it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spoken: Option<SpokenMessage>,
+    /// Told how the message ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<Callback>,
+    /// It was recorded, and its reply is spoken into a file: the job is over with `reply_voiced`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub aloud: bool,
 }
 
 /// A message that was heard in a call.
@@ -257,6 +264,12 @@ pub struct ReplyCompleted {
     /// What the model was told; `None`: the agent had a text of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<PromptVersion>,
+    /// The message's own, told of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<Callback>,
+    /// The reply is spoken into a file next: the job is over with `reply_voiced`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub aloud: bool,
 }
 
 /// What comes after an agent's last words. Either way the session is over with the event that says so.
@@ -362,6 +375,9 @@ pub struct TurnFailed {
     pub latency_ms: u64,
     pub attempts: u32,
     pub billed: Vec<BilledAttempt>,
+    /// The message's own, told of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<Callback>,
 }
 
 /// The agent spoke first.

@@ -31,6 +31,14 @@ pub struct LimitsSet {
     pub concurrent_calls: u32,
 }
 
+/// A tenant has a new secret for the addresses that messages bring along. Both sign until the earlier one's time is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WebhookSecretRotated {
+    /// Sealed under the tenant's own key.
+    pub webhook_secret: Sealed,
+    pub previous_until: DateTime<Utc>,
+}
+
 /// What a key may do; each role may do all that the ones after it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -44,6 +44,8 @@ pub struct Delivery {
 pub enum Failure {
     /// Something is away that will come back: the delivery returns after a pause, here or at another worker.
     Retry { after: Option<Duration>, reason: String },
+    /// It is not the delivery's turn: it returns after the pause as it came, and this does not count as a retry.
+    Later { after: Duration },
     /// The business failed and an event says so; the delivery is done.
     Reject { reason: String },
     /// It will never succeed: parked for a person.
@@ -321,6 +323,7 @@ impl<H: Handler> Worker<H> {
         match failure {
             Failure::Stale => "stale",
             Failure::HandOver => hand_over(fetched).await,
+            Failure::Later { after } => self.come_back(fetched, after, fetched.retries, "put_off").await,
             Failure::Reject { reason } => {
                 tracing::info!(
                     consumer = self.spec.name,
@@ -344,16 +347,27 @@ impl<H: Handler> Worker<H> {
     async fn retry(&self, fetched: &Fetched, after: Option<Duration>, reason: &str) -> &'static str {
         let step = usize::try_from(fetched.retries).unwrap_or(usize::MAX).min(RETRY_PAUSES.len() - 1);
         let pause = after.unwrap_or(RETRY_PAUSES[step]);
-        let ticket = RetryTicket { position: fetched.position, retries: fetched.retries + 1 };
-        let id = format!("{}-{}-{}", ticket.position.partition, ticket.position.sequence, ticket.retries);
+        let retries = fetched.retries + 1;
         tracing::warn!(
-            consumer = self.spec.name, position = %fetched.position, retries = ticket.retries, reason,
+            consumer = self.spec.name, position = %fetched.position, retries, reason,
             pause_ms = pause.as_millis() as u64, "a delivery will be tried again"
         );
+        self.come_back(fetched, pause, retries, "retried").await
+    }
+
+    async fn come_back(
+        &self,
+        fetched: &Fetched,
+        pause: Duration,
+        retries: u32,
+        outcome: &'static str,
+    ) -> &'static str {
+        let ticket = RetryTicket { position: fetched.position, retries };
+        let id = format!("{}-{}-{}", ticket.position.partition, ticket.position.sequence, ticket.retries);
         let due = self.clock.now() + pause;
         let payload = serde_json::to_vec(&ticket).unwrap_or_default().into();
         match self.log.set_timer(self.spec.name, &id, due, payload).await {
-            Ok(()) => acknowledge(fetched, "retried").await,
+            Ok(()) => acknowledge(fetched, outcome).await,
             Err(error) => {
                 // Not acknowledged: the server delivers it again after the acknowledgement wait.
                 tracing::warn!(consumer = self.spec.name, error = %message::reason(&error), "a retry waits for the server");

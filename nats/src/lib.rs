@@ -7,6 +7,7 @@
 //! [`consume`] (the loop every worker runs in).
 
 pub mod artefacts;
+pub mod checkpoints;
 pub mod consume;
 pub mod dead_letters;
 mod fair;
@@ -24,6 +25,7 @@ pub mod timers;
 pub mod topology;
 
 pub use artefacts::Artefacts;
+pub use checkpoints::Checkpoints;
 pub use consume::{Delivery, Failure, Handler};
 pub use live::{Live, LiveMessage};
 pub use log::{AppendError, Expect, Log, PendingAppend, ReadError};
@@ -66,6 +68,7 @@ pub struct Nats {
     pub artefacts: Artefacts,
     pub idempotency: OnceStore,
     pub notes: Notes,
+    pub checkpoints: Checkpoints,
     client: async_nats::Client,
 }
 
@@ -99,6 +102,7 @@ impl Nats {
         let log = Log::open(context.clone(), partitions, connections).await?;
         let idempotency = OnceStore::open(&context).await?;
         let notes = Notes::open(&context).await?;
+        let checkpoints = Checkpoints::open(&context).await?;
         let artefacts = Artefacts::open(&context).await?;
         let recordings = Recordings::open(context).await?;
         Ok(Self {
@@ -109,6 +113,7 @@ impl Nats {
             artefacts,
             idempotency,
             notes,
+            checkpoints,
             client,
         })
     }

@@ -68,9 +68,12 @@ pub const SUMMARIES: ConsumerSpec =
 /// Corrects what was charged.
 pub const REPRICINGS: ConsumerSpec =
     ConsumerSpec { name: "repricings", lane: Lane::Repricing, ack_wait: Duration::from_secs(5) };
+/// Tells tenants' webhooks. An attempt may last 15 s; a worker that is killed in one is noticed sooner.
+pub const WEBHOOKS: ConsumerSpec =
+    ConsumerSpec { name: "webhooks", lane: Lane::Webhook, ack_wait: Duration::from_secs(5) };
 
 /// Every durable consumer of the event streams.
-pub const CONSUMERS: [ConsumerSpec; 5] = [TURNS, TOOLS, VOICE, SUMMARIES, REPRICINGS];
+pub const CONSUMERS: [ConsumerSpec; 6] = [TURNS, TOOLS, VOICE, SUMMARIES, REPRICINGS, WEBHOOKS];
 
 pub(crate) const TIMERS_STREAM: &str = "TIMERS";
 pub(crate) const RECORDINGS_STREAM: &str = "RECORDINGS";

@@ -118,6 +118,18 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
                 sequence,
             )
             .execute(&mut *connection),
+            Payload::TenantWebhookSecretRotated(rotated) => sqlx::query!(
+                "update tenants set webhook_secret_key_id = $2, webhook_secret_ciphertext = $3,
+                    webhook_secret_event_id = $4, previous_webhook_secret_until = $5, sequence = $6
+                 where tenant_id = $1 and sequence < $6",
+                tenant_id,
+                rotated.webhook_secret.key_id,
+                &*text(&rotated.webhook_secret.ciphertext),
+                envelope.id.0,
+                rotated.previous_until,
+                sequence,
+            )
+            .execute(&mut *connection),
             Payload::KeyCreated(key) => sqlx::query!(
                 "insert into api_keys (tenant_id, key_id, name, role, prefix, key_hash, expires_at, created_at, sequence)
                  values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict on constraint api_keys_pkey do nothing",

@@ -22,6 +22,7 @@ pub mod provider_calls;
 pub mod tool_executions;
 pub mod transcripts;
 pub mod voice_messages;
+pub mod webhooks;
 
 pub mod compare;
 pub mod progress;

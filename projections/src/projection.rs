@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use crate::{
     appointments, archive, calls, configuration, jobs, ledger, provider_calls, tool_executions, transcripts,
-    voice_messages,
+    voice_messages, webhooks,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +19,7 @@ pub enum Projection {
     Appointments,
     Calls,
     VoiceMessages,
+    Webhooks,
     Archive,
 }
 
@@ -30,7 +31,7 @@ pub(crate) struct Table {
 }
 
 impl Projection {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Configuration,
         Self::Transcripts,
         Self::Jobs,
@@ -40,6 +41,7 @@ impl Projection {
         Self::Appointments,
         Self::Calls,
         Self::VoiceMessages,
+        Self::Webhooks,
         Self::Archive,
     ];
 
@@ -54,6 +56,7 @@ impl Projection {
             Self::Appointments => "appointments",
             Self::Calls => "calls",
             Self::VoiceMessages => "voice_messages",
+            Self::Webhooks => "webhooks",
             Self::Archive => "archive",
         }
     }
@@ -73,6 +76,7 @@ impl Projection {
             Self::Appointments => appointments::TABLES,
             Self::Calls => calls::TABLES,
             Self::VoiceMessages => voice_messages::TABLES,
+            Self::Webhooks => webhooks::TABLES,
             Self::Archive => archive::TABLES,
         }
     }
@@ -93,6 +97,7 @@ impl Projection {
             Self::Appointments => appointments::apply(connection, entries).await,
             Self::Calls => calls::apply(connection, entries).await,
             Self::VoiceMessages => voice_messages::apply(connection, entries).await,
+            Self::Webhooks => webhooks::apply(connection, entries).await,
             Self::Archive => archive::apply(connection, entries).await,
         }
     }

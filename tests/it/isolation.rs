@@ -18,6 +18,8 @@ struct Used {
     session: String,
     job: String,
     call: String,
+    webhook: String,
+    delivery: String,
     correlation: String,
     /// What must not be found in anybody else's answers.
     marks: Vec<String>,
@@ -71,6 +73,14 @@ async fn used(world: &World, client: &Client) -> Used {
     assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
     let (job, correlation) = (reply.text("job_id").to_owned(), reply.text("correlation_id").to_owned());
     let call = called(world).await;
+    let webhook = json!({
+        "url": "https://secret.example.com/hook", "events": ["webhook.disabled"], "description": "Secret"
+    });
+    let webhook = client.post("/api/webhooks", webhook).await.text("id").to_owned();
+    // Nobody is there.
+    let delivery = client.post(&format!("/api/webhooks/{webhook}/test"), json!({})).await;
+    assert_eq!(delivery.text("status"), "failed", "{delivery:?}");
+    let delivery = delivery.text("id").to_owned();
     let mut marks = vec!["Secret".to_owned(), "secret".to_owned(), "INV-TC".to_owned(), "15,000".to_owned()];
     marks.extend((0..3).map(|agent| world.agent(0, agent)));
     marks.extend([
@@ -88,6 +98,8 @@ async fn used(world: &World, client: &Client) -> Used {
         session.clone(),
         job.clone(),
         call.clone(),
+        webhook.clone(),
+        delivery.clone(),
         correlation.clone(),
     ]);
     Used {
@@ -99,6 +111,8 @@ async fn used(world: &World, client: &Client) -> Used {
         session,
         job,
         call,
+        webhook,
+        delivery,
         correlation,
         marks,
     }
@@ -129,6 +143,8 @@ impl Used {
             ("/api/jobs/", &self.job),
             ("/api/phone-numbers/", NUMBER),
             ("/api/calls/", &self.call),
+            ("/api/webhooks/deliveries/", &self.delivery),
+            ("/api/webhooks/", &self.webhook),
         ];
         let found = kinds.iter().find(|(prefix, _)| route.path.starts_with(prefix));
         found.unwrap_or_else(|| panic!("a new kind of id: give this test one: {route}")).1
@@ -232,6 +248,8 @@ async fn no_list_and_no_report_shows_anything_of_another_tenant() {
         ("jobs", &used.job),
         ("calls", &used.call),
         ("keys", &used.key),
+        ("webhooks", &used.webhook),
+        ("webhooks/deliveries", &used.delivery),
     ] {
         paths.push(format!("/api/{list}?after={id}"));
     }

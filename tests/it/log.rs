@@ -45,6 +45,8 @@ fn message(system: &System) -> Event {
         agent_version: 1,
         stream: false,
         spoken: None,
+        callback: None,
+        aloud: false,
     };
     let session = Aggregate::session(TenantId::new(), SessionId::new());
     Event::new(EventId::new(), system.clock.now(), "test", session, &cause(), payload)

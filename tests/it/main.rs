@@ -43,3 +43,5 @@ mod utterances;
 mod vendor_faults;
 mod voice_messages;
 mod walk;
+mod webhooks;
+mod webhooks_in_numbers;

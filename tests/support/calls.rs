@@ -111,6 +111,8 @@ impl<'a> ToldCall<'a> {
             agent_version: 1,
             stream: true,
             spoken: Some(SpokenMessage { call_id: self.call_id, from_frame: 10, through_frame: 90 }),
+            callback: None,
+            aloud: false,
         };
         self.append(self.session(), id, received).await;
         job_id

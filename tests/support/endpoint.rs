@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -29,6 +29,9 @@ pub struct Asked {
     pub headers: BTreeMap<String, String>,
     /// `null` when there is none.
     pub body: Value,
+    /// As it came.
+    pub text: String,
+    pub at: Instant,
 }
 
 /// What to answer.
@@ -83,6 +86,11 @@ impl Endpoint {
         Self::start(|number, asked| Some(Told::json(&json!({ "number": number, "got": asked.body })))).await
     }
 
+    /// How often it was asked.
+    pub fn requests(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
@@ -112,6 +120,8 @@ async fn answer(
         path: parts.uri.to_string(),
         headers: headers.collect(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
+        text: String::from_utf8_lossy(&body).into_owned(),
+        at: Instant::now(),
     };
     let number = {
         let mut heard = heard.lock().unwrap();

@@ -77,6 +77,10 @@ impl Route {
                     "reason": "Another", "dry_run": true
                 })
             }
+            "create_webhook" => json!({ "url": "https://example.com/hook", "events": ["call.ended"] }),
+            "patch_webhook" => json!({ "description": "changed" }),
+            "rotate_webhook_secret" | "rotate_own_webhook_secret" => json!({}),
+            "redeliver_failed" => json!({ "since": "2020-01-01T00:00:00Z" }),
             "post_message" => json!({ "content": "Hello" }),
             // A form; of no use as JSON, and refused before it is looked at.
             "post_voice_message" => json!({}),

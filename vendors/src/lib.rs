@@ -1,6 +1,6 @@
 //! Every third party that VocalBridge talks to, and the only place that calls one.
 //!
-//! A port per kind of vendor ([`llm`], [`stt`] and [`tts`], and tenants' own [`functions`] and [`mcp`] servers) is small and says nothing of any vendor's
+//! A port per kind of vendor ([`llm`], [`stt`] and [`tts`], and tenants' own [`functions`], [`mcp`] servers and [`webhooks`]) is small and says nothing of any vendor's
 //! wire format; one file per vendor translates. Below the ports lie the shared HTTP client with its error classes ([`http`]) and
 //! the resilience layer ([`resilience`]): time limits, backoff, `Retry-After`, circuit breakers and fallback
 //! chains. [`telephony`] holds what carriers' webhooks are checked and answered with. [`simulator`] holds the built-in vendors: real HTTP servers with their own wire formats, which can
@@ -19,6 +19,7 @@ pub mod speech;
 pub mod stt;
 pub mod telephony;
 pub mod tts;
+pub mod webhooks;
 
 pub mod http;
 mod local;

@@ -4,8 +4,8 @@
 //! delivery is acknowledged. This crate must never answer a client or write a table: it reads the log and the
 //! projections' queries, calls vendors, and appends.
 //!
-//! Start with [`turns`] (the brain: one message to one reply), then [`tools`] (the hands), [`voice`] (ears and mouth) and
-//! [`summaries`] (of calls that are over) and [`repricings`] (of what was charged).
+//! Start with [`turns`] (the brain: one message to one reply), then [`tools`] (the hands), [`voice`] (ears and mouth),
+//! [`summaries`] (of calls that are over), [`repricings`] (of what was charged) and [`webhooks`] (telling tenants).
 
 mod agents;
 mod mcp_servers;
@@ -18,11 +18,13 @@ pub mod tools;
 pub mod turns;
 pub mod voice;
 mod voice_messages;
+pub mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::webhooks::Schedule;
 use domain::{PriceList, Windows};
 use events::Clock;
 use nats::consume::Limits;
@@ -33,6 +35,7 @@ use vendors::llm::LlmVendors;
 use vendors::mcp::Mcp;
 use vendors::stt::SttEngines;
 use vendors::tts::TtsEngines;
+use vendors::webhooks::Webhooks;
 
 pub use agents::Agents;
 pub use mcp_servers::McpServers;
@@ -56,6 +59,8 @@ pub struct Config {
     pub max_tool_rounds: u32,
     /// How long a turn waits for its tools before it goes on without them.
     pub tool_timeout: Duration,
+    /// When a webhook that failed is tried again.
+    pub webhook_schedule: Schedule,
     /// No call lasts longer.
     pub longest_call: Duration,
 }
@@ -84,6 +89,7 @@ pub struct Workers {
     pub vendors: Arc<LlmVendors>,
     pub functions: Arc<Functions>,
     pub mcp_servers: McpServers,
+    pub webhooks: Arc<Webhooks>,
     pub stt: Arc<SttEngines>,
     pub tts: Arc<TtsEngines>,
     pub prices: PriceBooks,
@@ -103,6 +109,8 @@ pub struct Outside {
     pub functions: Functions,
     /// Tenants' own, too.
     pub mcp: Arc<Mcp>,
+    /// And these.
+    pub webhooks: Webhooks,
     pub stt: Arc<SttEngines>,
     pub tts: Arc<TtsEngines>,
 }
@@ -124,7 +132,7 @@ impl Workers {
         worker_id: String,
     ) -> Self {
         let Connections { nats, database, keyring } = connections;
-        let Outside { vendors, functions, mcp, stt, tts } = outside;
+        let Outside { vendors, functions, mcp, webhooks, stt, tts } = outside;
         let mcp_servers = McpServers::new(mcp, keyring.clone());
         let sessions = Sessions::new(nats.log.clone(), database.clone());
         let agents = Agents::new(database.clone(), progress.config_changes());
@@ -139,6 +147,7 @@ impl Workers {
             vendors: Arc::new(vendors),
             functions: Arc::new(functions),
             mcp_servers,
+            webhooks: Arc::new(webhooks),
             stt,
             tts,
             prices,

@@ -26,6 +26,8 @@ mod telephony;
 mod twilio;
 mod ws_tickets;
 
+mod webhooks;
+
 mod analytics;
 mod jobs;
 mod session_facts;
@@ -73,6 +75,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(jobs::router())
         .merge(session_facts::router())
         .merge(analytics::router())
+        .merge(webhooks::router())
         .merge(ws_tickets::router())
         .merge(telephony::router())
         .merge(twilio::router())

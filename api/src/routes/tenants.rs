@@ -4,8 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use domain::Zone;
 use events::tenant::{KeyCreated, Role, TenantCreated, TenantSettingsChanged};
@@ -17,7 +15,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api_key::{self, NewKey};
+use crate::api_key::NewKey;
 use crate::app::SOURCE;
 use crate::append::{self, Decision};
 use crate::auth::{Admin, Operator, Viewer};
@@ -27,6 +25,7 @@ use crate::openapi::problems;
 use crate::page::{PageQuery, list, next_after};
 use crate::problem::Problem;
 use crate::routes::merge::{Sent, or, sent};
+use crate::routes::webhooks;
 use crate::validation::Mistakes;
 use crate::{App, freshness};
 
@@ -113,8 +112,7 @@ async fn create_tenant(
     mistakes.into_result()?;
     let once = posted.claim(&app, TenantId::SYSTEM, Makes::Secret).await?;
     let tenant_id: TenantId = once.id();
-    let secret = api_key::digest_of(b"vocalbridge webhook secret", &once.secret);
-    let webhook_secret = format!("whsec_{}", STANDARD.encode(secret));
+    let webhook_secret = webhooks::secret_of(&once);
     let event_id: EventId = once.derived("tenant.created");
     let sealed = app.keyring.seal(tenant_id, tenant_id.0, event_id, &webhook_secret).await?;
     let created = TenantCreated { name: name.clone(), webhook_secret: sealed };

@@ -11,6 +11,7 @@ mod queries;
 mod rebuild;
 mod running;
 mod tenants;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,3 +4,4 @@ pub mod call_story;
 pub mod memory_log;
 pub mod postgres;
 pub mod story;
+pub mod webhook_story;

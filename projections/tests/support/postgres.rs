@@ -17,7 +17,7 @@ const LOGIN: &str = "vocalbridge";
 const NOBODY: u32 = 65534;
 
 /// What projections write.
-pub const READ_SIDE: [&str; 22] = [
+pub const READ_SIDE: [&str; 25] = [
     "tenants",
     "api_keys",
     "agents",
@@ -39,6 +39,9 @@ pub const READ_SIDE: [&str; 22] = [
     "calls",
     "call_turns",
     "interruptions",
+    "webhooks",
+    "webhook_deliveries",
+    "webhook_attempts",
     "archive",
 ];
 

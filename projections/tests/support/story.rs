@@ -262,6 +262,7 @@ impl Story {
             latency_ms: 9_000,
             attempts: 1,
             billed: vec![Self::billed(attempted.envelope.id, AttemptOutcome::Failed, free)],
+            callback: None,
         };
         let failed =
             self.event(Aggregate::session(self.tenant_id, chat.session_id), chat.correlation, failed);
@@ -277,6 +278,8 @@ impl Story {
             agent_version: 2,
             stream: false,
             spoken: None,
+            callback: None,
+            aloud: false,
         };
         let turn_id = TurnId::new();
         let started = TurnStarted {
@@ -348,6 +351,8 @@ impl Story {
             then,
             agent_version: Some(2),
             prompt: Some(self.prompt_version()),
+            callback: None,
+            aloud: false,
         };
         self.event(Aggregate::session(self.tenant_id, chat.session_id), chat.correlation, completed)
     }

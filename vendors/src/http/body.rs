@@ -59,6 +59,23 @@ impl Body {
         Ok(whole.into())
     }
 
+    /// The first `most` bytes, as far as they come within `time`, and whether there was, or may have been, more.
+    pub(crate) async fn beginning(mut self, most: usize, time: Duration) -> (Vec<u8>, bool) {
+        let mut read = Vec::new();
+        let rest = async {
+            while let Ok(Some(chunk)) = self.chunk().await {
+                read.extend_from_slice(&chunk);
+                if read.len() > most {
+                    return true;
+                }
+            }
+            false
+        };
+        let is_cut = tokio::time::timeout(time, rest).await.unwrap_or(true);
+        read.truncate(most);
+        (read, is_cut)
+    }
+
     /// What there is of an error answer; gives up on a large or slow one. Reading it to its end also returns
     /// the connection to the pool.
     pub(crate) async fn drain(mut self) -> Vec<u8> {
@@ -140,6 +157,17 @@ mod tests {
         let started = tokio::time::Instant::now();
         assert_eq!(body(stream::iter([b"a".to_vec()]).chain(stream::pending())).drain().await, b"a");
         assert_eq!(started.elapsed(), DRAIN_TIME);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_long_or_slow_answer_the_beginning_is_kept() {
+        let second = Duration::from_secs(1);
+        let whole = body(stream::iter([b"a".to_vec(), b"b".to_vec()]));
+        assert_eq!(whole.beginning(2, second).await, (b"ab".to_vec(), false));
+        let endless = body(stream::repeat(b"abc".to_vec()));
+        assert_eq!(endless.beginning(4, second).await, (b"abca".to_vec(), true));
+        let slow = body(stream::iter([b"a".to_vec()]).chain(stream::pending()));
+        assert_eq!(slow.beginning(4, second).await, (b"a".to_vec(), true));
     }
 
     const STREAM: &[u8] = b"event: a\r\ndata: 1\n\n\nlast";

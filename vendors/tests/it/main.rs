@@ -26,4 +26,5 @@ mod signatures;
 mod speech;
 mod streaming;
 mod strictness;
+mod webhooks;
 mod wires;

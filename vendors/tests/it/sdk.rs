@@ -1,4 +1,5 @@
-//! The vendors' own SDKs for Python, of the versions in `tests/sdk/requirements.txt`, understand the simulators.
+//! The vendors' own SDKs for Python, of the versions in `tests/sdk/requirements.txt`, understand the simulators, and the
+//! libraries of webhooks' receivers understand us.
 
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use crate::support::*;
 const SDK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk");
 
 /// What a script prints that judges us with the SDKs.
-async fn check(script: &str, arguments: &[&str], input: &str) -> String {
+pub async fn check(script: &str, arguments: &[&str], input: &str) -> String {
     let folder = Path::new(SDK);
     let python = Python::with(&folder.join("requirements.txt")).await;
     python.run(&folder.join(script), arguments, input).await

@@ -54,6 +54,8 @@ pub(super) async fn reply(
         then,
         agent_version: claimed.voice.agent.as_ref().map(|agent| agent.version),
         prompt: claimed.voice.prompt.as_ref().map(|prompt| prompt.version),
+        callback: claimed.message.callback.clone(),
+        aloud: claimed.message.aloud,
     };
     let event = claimed.event_with(workers, id, payload);
     end(workers, claimed, attempts, event).await
@@ -94,6 +96,7 @@ pub(super) async fn fail(
         latency_ms: age_ms(workers, &claimed),
         attempts: attempts.count(),
         billed: attempts.billed.clone(),
+        callback: claimed.message.callback.clone(),
     };
     let event = claimed.event(workers, payload);
     end(workers, claimed, attempts, event).await
@@ -158,6 +161,7 @@ pub(super) async fn give_up(workers: &Workers, delivery: &Delivery, reason: &str
             latency_ms: age.num_milliseconds().max(0) as u64,
             attempts: 0,
             billed: vec![],
+            callback: message.callback,
         };
         let event = Event::new(EventId::new(), workers.clock.now(), SOURCE, aggregate, &cause, payload);
         match workers.nats.log.append(&event, Expect::Last(session.last_sequence)).await {

@@ -63,6 +63,8 @@ impl Conversation {
                 agent_version: self.claimed.agent.as_ref().map_or(1, |agent| agent.version),
                 stream: true,
                 spoken: Some(spoken),
+                callback: None,
+                aloud: false,
             };
             let event = self.claimed.session_event(self.workers.clock.now(), id, received);
             match self.workers.nats.log.append(&event, Expect::Last(session.last_sequence)).await {

@@ -138,6 +138,8 @@ impl Message {
             agent_version: self.agent.as_ref().map_or(self.received.agent_version, |agent| agent.version),
             stream: false,
             spoken: None,
+            callback: None,
+            aloud: true,
         };
         self.append(workers, id, said, |message| message.words.is_some() || message.over).await
     }
@@ -160,6 +162,7 @@ impl Message {
             latency_ms: elapsed_ms(self.received_at, workers.clock.now()),
             attempts: 0,
             billed: vec![],
+            callback: None,
         };
         let id = self.derived("failed");
         self.append(workers, id, failed, |message| message.words.is_some() || message.over).await

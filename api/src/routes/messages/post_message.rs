@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use events::session::MessageReceived;
+use events::webhook::Callback;
 use events::{Aggregate, Event, EventId, JobId, MessageId, Position, SessionId};
 use nats::live::Hear;
 use nats::{AppendError, Expect};
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use utoipa::ToSchema;
+use vendors::http::guard::{self, UrlPolicy};
 
 use super::reply::{self, Outcome, Reply};
 use super::stream;
@@ -36,6 +38,11 @@ use crate::{App, sessions};
 pub(crate) struct NewMessage {
     #[schema(min_length = 1, max_length = 32000, example = "What is the status of invoice INV-TC-001?")]
     content: String,
+    /// Told how the message ends: `job.completed`, `job.failed` or `job.cancelled`, signed with the tenant's webhook
+    /// secret. As for a webhook, `https://` and no private address.
+    #[serde(default)]
+    #[schema(max_length = 2048)]
+    webhook_url: Option<String>,
 }
 
 const MAX_CONTENT_CHARS: usize = 32_000;
@@ -86,7 +93,7 @@ pub(super) async fn post_message(
     PathId(session_id): PathId<SessionId>,
     posted: Posted<NewMessage>,
 ) -> Result<Response, Problem> {
-    check(&posted.body)?;
+    check(&posted.body, app.config.urls)?;
     let prefer = Prefer::of(&posted.headers);
     let mode = mode(&posted.headers, prefer);
     let facts = sessions::find(&app, caller.tenant_id, session_id).await?;
@@ -101,7 +108,7 @@ pub(super) async fn post_message(
         Mode::Stream => Some(app.nats.live.subscribe(job_id, Hear::All).await),
     };
     let subscription = subscription.transpose().map_err(|error| Problem::unavailable(&error))?;
-    let message = Message { session_id, job_id, facts: &facts, content: &posted.body.content, mode };
+    let message = Message { session_id, job_id, facts: &facts, sent: &posted.body, mode };
 
     let Accepted { session, position, ended } = accept(&app, &caller, &message, &once).await?;
     let mut waiting = Waiting::new(app.clone(), session, job_id, position.sequence, subscription);
@@ -141,16 +148,19 @@ struct Message<'a> {
     session_id: SessionId,
     job_id: JobId,
     facts: &'a SessionFacts,
-    content: &'a str,
+    sent: &'a NewMessage,
     mode: Mode,
 }
 
-fn check(message: &NewMessage) -> Result<(), Problem> {
+fn check(message: &NewMessage, urls: UrlPolicy) -> Result<(), Problem> {
     let mut mistakes = Mistakes::default();
     if message.content.trim().is_empty() {
         mistakes.add("content", "must not be empty");
     } else if message.content.chars().nth(MAX_CONTENT_CHARS).is_some() {
         mistakes.add("content", format_args!("must have at most {MAX_CONTENT_CHARS} characters"));
+    }
+    if let Some(Err(refused)) = message.webhook_url.as_deref().map(|url| guard::checked(url, urls)) {
+        mistakes.add("webhook_url", refused);
     }
     mistakes.into_result()
 }
@@ -186,7 +196,7 @@ fn place(app: &App, mode: Mode) -> Result<Option<OwnedSemaphorePermit>, Problem>
 
 /// Appends the message, unless it stands in the log already.
 async fn accept(app: &App, caller: &Caller, message: &Message<'_>, once: &Once) -> Result<Accepted, Problem> {
-    let Message { session_id, job_id, facts, content, mode } = *message;
+    let Message { session_id, job_id, facts, sent, mode } = *message;
     let tenant_id = caller.tenant_id;
     let session = Aggregate::session(tenant_id, session_id);
     let event_id: EventId = once.id();
@@ -201,13 +211,20 @@ async fn accept(app: &App, caller: &Caller, message: &Message<'_>, once: &Once) 
     let agent = app.agent(tenant_id, facts.agent_id).await?.filter(|agent| agent.settings.is_active);
     let agent =
         agent.ok_or_else(|| Problem::new(Code::AgentUnavailable, "open a session with another agent"))?;
+    let seal = async |text: &str| app.keyring.seal(tenant_id, facts.customer_key_id.0, event_id, text).await;
+    let callback = match &sent.webhook_url {
+        Some(url) => Some(Callback { url: seal(url).await?, sealed_for: event_id }),
+        None => None,
+    };
     let received = MessageReceived {
         message_id: once.derived::<MessageId>("message"),
         job_id,
-        content: app.keyring.seal(tenant_id, facts.customer_key_id.0, event_id, content).await?,
+        content: seal(&sent.content).await?,
         agent_version: agent.version,
         stream: mode == Mode::Stream,
         spoken: None,
+        callback,
+        aloud: false,
     };
     let event = Event::new(event_id, once.at, SOURCE, session, &caller.cause(), received);
     let position = append(app, facts, &event).await?;
@@ -286,7 +303,8 @@ mod tests {
 
     #[test]
     fn a_message_has_something_in_it_and_an_end() {
-        let check = |content: String| check(&NewMessage { content });
+        let urls = UrlPolicy::default();
+        let check = |content: String| check(&NewMessage { content, webhook_url: None }, urls);
         assert!(check("hello".to_owned()).is_ok());
         assert!(check(" \n".to_owned()).is_err());
         assert!(check("ü".repeat(32_000)).is_ok());
