@@ -33,9 +33,13 @@ impl NewKey {
     }
 }
 
-/// Whether `text` can be a key at all.
-pub(crate) fn is_plausible(text: &str) -> bool {
-    text.len() <= MAX_LEN && text.is_ascii() && text.starts_with("vb_") && text.split('_').count() >= 4
+/// The part of a key that may be shown; `None`: the text can be no key.
+pub(crate) fn prefix_of(text: &str) -> Option<&str> {
+    let is_plausible = text.len() <= MAX_LEN
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && text.starts_with("vb_")
+        && text.split('_').count() >= 4;
+    text.rsplit_once('_').filter(|_| is_plausible).map(|(prefix, _)| prefix)
 }
 
 /// SHA-256.
@@ -62,7 +66,7 @@ mod tests {
     #[test]
     fn a_key_shows_where_it_belongs_and_hides_its_secret() {
         let key = NewKey::from_secret("dev", &[7; 32]);
-        assert!(is_plausible(&key.text));
+        assert_eq!(prefix_of(&key.text), Some(&*key.prefix));
         assert!(key.text.starts_with(&key.prefix) && key.prefix.starts_with("vb_dev_"));
         assert_eq!(key.text.split('_').count(), 4);
         assert_eq!(key.hash, NewKey::hash_of(&key.text));
@@ -76,9 +80,9 @@ mod tests {
 
     #[test]
     fn other_peoples_keys_are_not_looked_up() {
-        for other in ["", "sk-abc", "vb_dev_only", "vb_dév_a_b"] {
-            assert!(!is_plausible(other), "{other}");
+        for other in ["", "sk-abc", "vb_dev_only", "vb_dév_a_b", "vb_dev_a_\0b"] {
+            assert_eq!(prefix_of(other), None, "{other}");
         }
-        assert!(!is_plausible(&format!("vb_dev_a_{}", "x".repeat(MAX_LEN))));
+        assert_eq!(prefix_of(&format!("vb_dev_a_{}", "x".repeat(MAX_LEN))), None);
     }
 }

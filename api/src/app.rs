@@ -9,15 +9,17 @@ use domain::Limits;
 use events::{AgentId, Clock, TenantId};
 use metrics_exporter_prometheus::PrometheusHandle;
 use nats::Nats;
-use projections::configuration::{self, AgentRecord, KeyRecord, limits};
+use projections::configuration::{self, AgentRecord, limits};
 use projections::{Database, Keyring, PriceBooks, Progress};
 use secrecy::ExposeSecret;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::{Caller, KnownKey};
 use crate::config::Config;
 use crate::follower::Followers;
+use crate::key_uses::KeyUses;
 use crate::problem::{Code, Problem};
 use crate::recent::Recent;
 use crate::sessions::Sessions;
@@ -58,7 +60,8 @@ pub(crate) struct Shared {
     /// SHA-256 of the operator's key.
     pub operator_digest: [u8; 32],
     /// By SHA-256.
-    pub keys: Recent<[u8; 32], Arc<KeyRecord>>,
+    pub keys: Recent<[u8; 32], Arc<KnownKey>>,
+    pub key_uses: KeyUses,
     pub sessions: Sessions,
     pub followers: Followers,
     /// The calls whose sockets are here.
@@ -96,6 +99,7 @@ impl App {
             downloading: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
             operator_digest: api_key::digest(config.operator_key.expose_secret()),
             keys: Recent::new(),
+            key_uses: KeyUses::default(),
             sessions: Sessions::new(),
             utterance_sockets: Arc::new(Semaphore::new(MAX_UTTERANCE_SOCKETS)),
             pipelines: Arc::new(Semaphore::new(config.sockets.max_pipelines)),
@@ -159,10 +163,22 @@ impl App {
     }
 
     /// What the tenant may have under way, as it was at most a second ago.
-    #[expect(dead_code, reason = "for what limits requests")]
     pub(crate) async fn limits(&self, tenant_id: TenantId) -> Result<Limits, Problem> {
         let lookup = async { Ok::<_, Problem>(Some(limits::limits(&self.database, tenant_id).await?)) };
         let limits = self.limits.get(tenant_id, self.configuration_generation(), lookup).await?;
         Ok(limits.unwrap_or_default())
+    }
+
+    /// The same, for whoever calls.
+    ///
+    /// # Errors
+    /// `not_found` also when the caller's key does not reach it.
+    pub(crate) async fn agent_of(
+        &self,
+        caller: &Caller,
+        agent_id: AgentId,
+    ) -> Result<Arc<AgentRecord>, Problem> {
+        caller.check_reaches(agent_id, "agent")?;
+        self.agent(caller.tenant_id, agent_id).await?.ok_or_else(|| Problem::not_found("agent"))
     }
 }

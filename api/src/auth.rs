@@ -1,15 +1,19 @@
 //! Who calls, and whether they may. A handler says in its signature what it needs: [`Viewer`], [`Developer`],
-//! [`Admin`] or [`Operator`].
+//! [`Admin`] or [`Operator`]; and [`AgentViewer`] or [`AgentDeveloper`] where a key will do that is for some agents only.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use chrono::{DateTime, Utc};
 use events::tenant::Role;
-use events::{Cause, TenantId};
-use projections::configuration;
+use events::{AgentId, Aggregate, ApiKeyId, Cause, Payload, TenantId};
+use projections::configuration::api_keys::{self, KeySecret, KeyUse};
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
+use tokio::time::timeout;
 
 use crate::problem::{Code, Problem};
 use crate::trace::Trace;
@@ -19,7 +23,9 @@ use crate::{App, api_key};
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub tenant_id: TenantId,
+    pub key_id: ApiKeyId,
     pub role: Role,
+    pub reach: Reach,
     pub actor: String,
     pub trace: Arc<Trace>,
 }
@@ -29,6 +35,37 @@ impl Caller {
     pub(crate) fn cause(&self) -> Cause {
         Cause { origin: self.trace.origin(self.actor.clone()), causation_id: None }
     }
+
+    /// What belongs to an agent that the key does not reach is not found, as if it were another tenant's. `what` is
+    /// named in the singular.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub(crate) fn check_reaches(&self, agent_id: AgentId, what: &str) -> Result<(), Problem> {
+        if self.reach.has(agent_id) { Ok(()) } else { Err(Problem::not_found(what)) }
+    }
+}
+
+/// The agents that a key reaches, with their sessions, calls and jobs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Reach {
+    /// And everything else of the tenant.
+    All,
+    Only(Vec<AgentId>),
+}
+
+impl Reach {
+    pub(crate) fn has(&self, agent_id: AgentId) -> bool {
+        self.only().is_none_or(|only| only.contains(&agent_id))
+    }
+
+    /// `None`: all.
+    pub(crate) fn only(&self) -> Option<&[AgentId]> {
+        match self {
+            Self::All => None,
+            Self::Only(agent_ids) => Some(agent_ids),
+        }
+    }
 }
 
 /// May read.
@@ -37,6 +74,11 @@ pub(crate) struct Viewer(pub Caller);
 pub(crate) struct Developer(pub Caller);
 /// May also change the tenant's own settings and keys.
 pub(crate) struct Admin(pub Caller);
+
+/// The same, also with a key that is for some agents only: whoever takes it must ask the caller's [`Reach`].
+pub(crate) struct AgentViewer(pub Caller);
+/// The same.
+pub(crate) struct AgentDeveloper(pub Caller);
 
 /// The installation's operator; belongs to no tenant.
 pub(crate) struct Operator {
@@ -69,23 +111,35 @@ impl FromRequestParts<App> for OperatorOrViewer {
 }
 
 macro_rules! role_extractors {
-    ($($role:ident;)*) => {$(
-        impl FromRequestParts<App> for $role {
+    ($($extractor:ident: $role:ident, $check:expr;)*) => {$(
+        impl FromRequestParts<App> for $extractor {
             type Rejection = Problem;
 
             async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
                 let trace = trace_of(parts);
                 let key = sent_key(&parts.headers)?;
-                caller(app, trace, key, Role::$role).await.map(Self)
+                let caller = caller(app, trace, key, Role::$role).await?;
+                $check(&caller)?;
+                Ok(Self(caller))
             }
         }
     )*};
 }
 
 role_extractors! {
-    Viewer;
-    Developer;
-    Admin;
+    Viewer: Viewer, check_reaches_all;
+    Developer: Developer, check_reaches_all;
+    Admin: Admin, check_reaches_all;
+    AgentViewer: Viewer, |_: &Caller| Ok::<_, Problem>(());
+    AgentDeveloper: Developer, |_: &Caller| Ok::<_, Problem>(());
+}
+
+/// A handler that knows nothing of agents is about the whole tenant.
+fn check_reaches_all(caller: &Caller) -> Result<(), Problem> {
+    match caller.reach {
+        Reach::All => Ok(()),
+        Reach::Only(_) => Err(Problem::new(Code::Forbidden, "the key is for some agents only")),
+    }
 }
 
 impl FromRequestParts<App> for Operator {
@@ -127,27 +181,74 @@ fn is_operator(app: &App, digest: &[u8; 32]) -> bool {
     digest.ct_eq(&app.operator_digest).into()
 }
 
+/// A secret that is good, unless it ends or is ended.
+#[derive(Debug)]
+pub(crate) struct KnownKey {
+    tenant_id: TenantId,
+    key_id: ApiKeyId,
+    role: Role,
+    reach: Reach,
+    /// `None`: never.
+    ends_at: Option<DateTime<Utc>>,
+}
+
 async fn caller(app: &App, trace: Arc<Trace>, key: &str, needed: Role) -> Result<Caller, Problem> {
     let invalid = || Problem::new(Code::InvalidApiKey, "the key is unknown, expired or revoked");
     let digest = api_key::digest(key);
     if is_operator(app, &digest) {
         return Err(Problem::new(Code::Forbidden, "the operator's key belongs to no tenant"));
     }
-    if !api_key::is_plausible(key) {
-        return Err(invalid());
-    }
-    let lookup = async {
-        let found = configuration::find_key(&app.database, &api_key::hex(&digest)).await?;
-        Ok::<_, Problem>(found.map(Arc::new))
-    };
+    let prefix = api_key::prefix_of(key).ok_or_else(invalid)?;
+    let lookup = async { Ok::<_, Problem>(look_up(app, prefix, &digest).await?.map(Arc::new)) };
     let found = app.keys.get(digest, app.configuration_generation(), lookup).await?.ok_or_else(invalid)?;
-    let expired = found.expires_at.is_some_and(|expires_at| expires_at <= app.clock.now());
-    if expired || found.revoked_at.is_some() {
+    let now = app.clock.now();
+    if found.ends_at.is_some_and(|ends_at| ends_at <= now) {
         return Err(invalid());
     }
-    let _ = trace.tenant_id.set(found.tenant_id);
-    check_role(found.role, needed)?;
-    Ok(Caller { tenant_id: found.tenant_id, role: found.role, actor: format!("key:{}", found.key_id), trace })
+    let KnownKey { tenant_id, key_id, role, ref reach, .. } = *found;
+    let _ = trace.tenant_id.set(tenant_id);
+    app.key_uses.note(KeyUse { tenant_id, key_id, at: now });
+    check_role(role, needed)?;
+    Ok(Caller { tenant_id, key_id, role, reach: reach.clone(), actor: format!("key:{key_id}"), trace })
+}
+
+/// How long the log may take to say whether the tables know all of a key.
+const LOG_PATIENCE: Duration = Duration::from_millis(250);
+
+/// The key with this secret, unless it is revoked. Its hash is compared in constant time: how much of it was right is
+/// not to be measured.
+async fn look_up(app: &App, prefix: &str, digest: &[u8; 32]) -> Result<Option<KnownKey>, Problem> {
+    let hash = api_key::hex(digest);
+    let same = |secret: &KeySecret| bool::from(secret.hash.as_bytes().ct_eq(hash.as_bytes()));
+    let secrets = api_keys::of_prefix(&app.database, prefix).await?;
+    let Some(KeySecret { key, ends_at, .. }) = secrets.into_iter().find(same) else { return Ok(None) };
+    let mut end = [key.expires_at, ends_at].into_iter().flatten().min();
+    let mut revoked = key.revoked_at.is_some();
+    // The tables may be behind, and a key that was revoked must not live on until they are not. When the log is away,
+    // the tables are all there is.
+    let aggregate = Aggregate::key(key.tenant_id, key.key_id);
+    let news = timeout(LOG_PATIENCE, async {
+        match app.nats.log.last_of(&aggregate).await {
+            Ok(last) if last > key.sequence => app.nats.log.read(&aggregate, key.sequence).await,
+            _ => Ok(Vec::new()),
+        }
+    });
+    for recorded in news.await.ok().and_then(Result::ok).unwrap_or_default() {
+        match recorded.event.payload {
+            Payload::KeyRevoked(_) => revoked = true,
+            Payload::KeyRotated(rotated) => {
+                end = [end, Some(rotated.previous_ends_at)].into_iter().flatten().min();
+            }
+            _ => {}
+        }
+    }
+    Ok((!revoked).then(|| KnownKey {
+        tenant_id: key.tenant_id,
+        key_id: key.key_id,
+        role: key.role,
+        reach: key.agent_ids.map_or(Reach::All, Reach::Only),
+        ends_at: end,
+    }))
 }
 
 /// # Errors

@@ -73,6 +73,24 @@ impl<T: DeserializeOwned> FromRequest<App> for Posted<T> {
     }
 }
 
+/// The body of a POST that may be left out, which is the same as an empty object.
+pub(crate) struct OrEmpty<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Posted<OrEmpty<T>> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let raw = received(body, app.config.max_body_bytes).await?;
+        let is_left_out = raw.trim_ascii().is_empty();
+        if !is_left_out {
+            check_is_json(&parts.headers)?;
+        }
+        let body = OrEmpty(parsed(if is_left_out { b"{}" } else { &raw })?);
+        Ok(Self { body, headers: parts.headers, uri: parts.uri, raw })
+    }
+}
+
 /// The body of a POST that takes nothing: left out, or an empty object.
 pub(crate) struct Nothing;
 

@@ -22,6 +22,7 @@ mod trace;
 
 mod api_key;
 mod auth;
+mod key_uses;
 
 mod extract;
 mod idempotency;
@@ -76,6 +77,7 @@ pub struct Api {
 /// Serves until `shutdown`, then lets requests in flight finish and ends all streams.
 pub async fn run(listener: TcpListener, api: Api, shutdown: CancellationToken) {
     let app = App::new(api, shutdown.clone());
+    app.tasks.spawn(key_uses::keep(app.clone(), shutdown.clone()));
     server::serve(listener, routes::router(app.clone()), shutdown).await;
     app.tasks.close();
     app.tasks.wait().await;

@@ -74,6 +74,8 @@ pub(crate) mod problems {
         OfAnId: NotFound;
         /// Of deleting what others may need.
         OfNeeded: NotFound Conflict PromptInUse;
+        /// Of a key that must be good.
+        OfAKey: NotFound Conflict KeyExpired;
         /// Of a call that must be under way.
         OfACall: NotFound Conflict CallEnded;
         /// Of a call that must be over.

@@ -67,6 +67,7 @@ codes! {
     AgentUnavailable = "agent_unavailable", CONFLICT, "The agent is deleted or switched off";
     PromptInUse = "prompt_in_use", CONFLICT, "Agents still use the prompt";
     CustomerErased = "customer_erased", CONFLICT, "The customer's data was erased";
+    KeyExpired = "key_expired", CONFLICT, "The API key has expired";
     Cancelled = "cancelled", CONFLICT, "The job was cancelled";
     RecordingErased = "recording_erased", GONE, "The customer's data was erased, and the recording with it";
     ContextExceeded = "context_exceeded", PAYLOAD_TOO_LARGE, "The message does not fit into the model's window";

@@ -8,6 +8,7 @@ use events::{AgentId, Aggregate, CustomerKeyId, Payload, SessionId, TenantId};
 use quick_cache::sync::Cache;
 
 use crate::App;
+use crate::auth::Caller;
 use crate::problem::{Code, Problem};
 use crate::routes::Outcome;
 
@@ -66,12 +67,18 @@ impl Sessions {
 }
 
 /// # Errors
-/// `not_found` when the tenant has no such session.
+/// `not_found` when the tenant has no such session, or the caller's key does not reach its agent.
 pub(crate) async fn find(
     app: &App,
-    tenant_id: TenantId,
+    caller: &Caller,
     session_id: SessionId,
 ) -> Result<Arc<SessionFacts>, Problem> {
+    let facts = find_any(app, caller.tenant_id, session_id).await?;
+    caller.check_reaches(facts.agent_id, "session")?;
+    Ok(facts)
+}
+
+async fn find_any(app: &App, tenant_id: TenantId, session_id: SessionId) -> Result<Arc<SessionFacts>, Problem> {
     let known = &app.sessions.0;
     if let Some(facts) = known.get(&(tenant_id, session_id)) {
         return Ok(facts);

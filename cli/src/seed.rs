@@ -127,6 +127,8 @@ pub async fn seed(log: &Log, keyring: &Keyring, clock: &Clock, credentials: &Cre
             prefix: key.prefix,
             key_hash: key.hash,
             expires_at: None,
+            agent_ids: None,
+            requests_per_minute: None,
         };
         first(EventId::new(), Aggregate::key(tenant.id, tenant.api_key_id), key.into()).await?;
         for (agent, (_, settings)) in tenant.agents.iter().zip(demo.agents()) {

@@ -98,6 +98,7 @@ macro_rules! payloads {
 payloads! {
     TenantCreated(tenant::TenantCreated) = "vocalbridge.tenant.created", version 1, lane Note;
     KeyCreated(tenant::KeyCreated) = "vocalbridge.key.created", version 1, lane Note;
+    KeyRotated(tenant::KeyRotated) = "vocalbridge.key.rotated", version 1, lane Note;
     KeyRevoked(tenant::KeyRevoked) = "vocalbridge.key.revoked", version 1, lane Note;
     AgentCreated(agent::AgentCreated) = "vocalbridge.agent.created", version 1, lane Note;
     AgentUpdated(agent::AgentUpdated) = "vocalbridge.agent.updated", version 1, lane Note;

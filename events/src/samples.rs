@@ -22,7 +22,7 @@ use crate::prompt::{
 use crate::session::*;
 use crate::system::DeliveryParked;
 use crate::telephony::{NumberAssigned, NumberReleased, TwilioConfigured, TwilioRemoved};
-use crate::tenant::{KeyCreated, KeyRevoked, Role, TenantCreated};
+use crate::tenant::{KeyCreated, KeyRevoked, KeyRotated, Role, TenantCreated};
 use crate::tool_run::{ToolRunCompleted, ToolRunRequested};
 use crate::{
     AgentId, Aggregate, CallId, Cause, CorrelationId, CustomerKeyId, Event, EventId, MessageId, Origin,
@@ -116,6 +116,14 @@ pub fn payloads() -> Vec<Payload> {
             prefix: "vb_dev_4f9a1c".to_owned(),
             key_hash: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
             expires_at: None,
+            agent_ids: Some(vec![agent_id]),
+            requests_per_minute: Some(60),
+        }
+        .into(),
+        KeyRotated {
+            prefix: "vb_dev_c07a90".to_owned(),
+            key_hash: "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752".to_owned(),
+            previous_ends_at: time(),
         }
         .into(),
         KeyRevoked {}.into(),

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Sealed;
+use crate::{AgentId, Sealed};
 
 /// A business was given an account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -77,6 +77,23 @@ pub struct KeyCreated {
     pub key_hash: String,
     /// `None`: never.
     pub expires_at: Option<DateTime<Utc>>,
+    /// The only agents that it reaches, with what is theirs; `None`: all of the tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_ids: Option<Vec<AgentId>>,
+    /// Beside the tenant's limit; `None`: that alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u32>,
+}
+
+/// An API key got a new secret. What it may do stays.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KeyRotated {
+    /// The part of the new secret that may be shown.
+    pub prefix: String,
+    /// Lower-case hex SHA-256 of the whole new key.
+    pub key_hash: String,
+    /// No secret from before works longer than that.
+    pub previous_ends_at: DateTime<Utc>,
 }
 
 /// An API key stopped working.

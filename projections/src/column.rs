@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use events::{Entry, Event};
+use events::{AgentId, Entry, Event};
+use uuid::Uuid;
 
 /// One column of all rows, as an array parameter.
 macro_rules! column {
@@ -17,6 +18,11 @@ pub(crate) fn readable(entries: &[Entry]) -> impl Iterator<Item = (i64, &Event)>
     entries
         .iter()
         .filter_map(|entry| entry.event.as_ref().ok().map(|event| (big(entry.position.sequence), event)))
+}
+
+/// Agents as a parameter.
+pub(crate) fn uuids(ids: &[AgentId]) -> Vec<Uuid> {
+    ids.iter().map(|id| id.0).collect()
 }
 
 /// Postgres has no unsigned integers; what does not fit is beyond anything that is counted here.

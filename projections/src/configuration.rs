@@ -3,6 +3,7 @@
 //!
 //! These events are rare, so each is written by itself.
 
+pub mod api_keys;
 pub mod custom_functions;
 pub mod limits;
 pub mod mcp_servers;
@@ -15,19 +16,19 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use events::agent::AgentSettings;
 use events::invoice::InvoiceStatus;
-use events::tenant::Role;
-use events::{AgentId, ApiKeyId, Entry, EventId, Payload, Sealed, TenantId};
+use events::{AgentId, Entry, EventId, Payload, Sealed, TenantId};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::column::{count, json, readable, small, text};
+use crate::column::{count, json, readable, small, text, uuids};
 use crate::database::{Database, Error, Page, parsed, variant};
 use crate::projection::Table;
 
 pub(crate) const TABLES: &[Table] = &[
     Table { name: "tenants", key: &["tenant_id"] },
     Table { name: "api_keys", key: &["tenant_id", "key_id"] },
+    Table { name: "api_key_secrets", key: &["tenant_id", "key_id", "prefix"] },
     Table { name: "agents", key: &["tenant_id", "agent_id"] },
     Table { name: "prompts", key: &["tenant_id", "prompt_id"] },
     Table { name: "prompt_versions", key: &["tenant_id", "prompt_id", "version"] },
@@ -56,21 +57,6 @@ pub struct TenantRecord {
     pub created_at: DateTime<Utc>,
 }
 
-/// An API key, revoked and expired ones too: the caller judges.
-#[derive(Clone, Debug, PartialEq)]
-pub struct KeyRecord {
-    pub key_id: ApiKeyId,
-    pub tenant_id: TenantId,
-    pub name: String,
-    pub role: Role,
-    /// The part that may be shown.
-    pub prefix: String,
-    /// `None`: never.
-    pub expires_at: Option<DateTime<Utc>>,
-    pub revoked_at: Option<DateTime<Utc>>,
-    pub created_at: DateTime<Utc>,
-}
-
 /// An agent as it is now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentRecord {
@@ -95,7 +81,6 @@ pub struct InvoiceRecord {
     pub description: String,
 }
 
-const ROLES: [Role; 3] = [Role::Admin, Role::Developer, Role::Viewer];
 const INVOICE_STATUSES: [InvoiceStatus; 3] =
     [InvoiceStatus::Paid, InvoiceStatus::Pending, InvoiceStatus::Overdue];
 
@@ -127,29 +112,6 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
                 &*text(&rotated.webhook_secret.ciphertext),
                 envelope.id.0,
                 rotated.previous_until,
-                sequence,
-            )
-            .execute(&mut *connection),
-            Payload::KeyCreated(key) => sqlx::query!(
-                "insert into api_keys (tenant_id, key_id, name, role, prefix, key_hash, expires_at, created_at, sequence)
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict on constraint api_keys_pkey do nothing",
-                tenant_id,
-                id,
-                &*text(&key.name),
-                key.role.as_str(),
-                &*text(&key.prefix),
-                &*text(&key.key_hash),
-                key.expires_at,
-                envelope.time,
-                sequence,
-            )
-            .execute(&mut *connection),
-            Payload::KeyRevoked(_) => sqlx::query!(
-                "update api_keys set revoked_at = $3, sequence = $4
-                 where tenant_id = $1 and key_id = $2 and sequence < $4",
-                tenant_id,
-                id,
-                envelope.time,
                 sequence,
             )
             .execute(&mut *connection),
@@ -207,6 +169,7 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
             )
             .execute(&mut *connection),
             _ => {
+                api_keys::apply(&mut *connection, sequence, event).await?;
                 prompts::apply(&mut *connection, sequence, event).await?;
                 custom_functions::apply(&mut *connection, sequence, event).await?;
                 mcp_servers::apply(&mut *connection, sequence, event).await?;
@@ -219,64 +182,6 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
         query.await?;
     }
     Ok(())
-}
-
-/// The key with this hash (lower-case hex SHA-256), whoever's it is.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn find_key(database: &Database, key_hash: &str) -> Result<Option<KeyRecord>, Error> {
-    let row = sqlx::query_as!(
-        KeyRow,
-        r#"select tenant_id as "tenant_id!", key_id as "key_id!", name as "name!", role as "role!",
-            prefix as "prefix!", expires_at, revoked_at, created_at as "created_at!"
-         from api_key_of_hash($1)"#,
-        key_hash
-    )
-    .fetch_optional(database.app())
-    .await?;
-    row.map(KeyRow::record).transpose()
-}
-
-/// The tenant's keys, newest first.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn keys(database: &Database, tenant_id: TenantId, page: Page) -> Result<Vec<KeyRecord>, Error> {
-    let mut tx = database.tenant(tenant_id).await?;
-    let rows = sqlx::query_as!(
-        KeyRow,
-        "select tenant_id, key_id, name, role, prefix, expires_at, revoked_at, created_at from api_keys
-         where tenant_id = $1 and ($2::uuid is null or key_id < $2) order by key_id desc limit $3",
-        tenant_id.0,
-        page.after,
-        page.limit,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    rows.into_iter().map(KeyRow::record).collect()
-}
-
-/// # Errors
-/// When the database does not answer.
-pub async fn key(
-    database: &Database,
-    tenant_id: TenantId,
-    key_id: ApiKeyId,
-) -> Result<Option<KeyRecord>, Error> {
-    let mut tx = database.tenant(tenant_id).await?;
-    let row = sqlx::query_as!(
-        KeyRow,
-        "select tenant_id, key_id, name, role, prefix, expires_at, revoked_at, created_at from api_keys
-         where tenant_id = $1 and key_id = $2",
-        tenant_id.0,
-        key_id.0,
-    )
-    .fetch_optional(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    row.map(KeyRow::record).transpose()
 }
 
 /// # Errors
@@ -339,20 +244,28 @@ pub async fn agent(
     row.map(AgentRow::record).transpose()
 }
 
-/// The tenant's agents, newest first, without the deleted ones.
+/// The tenant's agents, newest first, without the deleted ones. `only`: of these; `None`: of all.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn agents(database: &Database, tenant_id: TenantId, page: Page) -> Result<Vec<AgentRecord>, Error> {
+pub async fn agents(
+    database: &Database,
+    tenant_id: TenantId,
+    only: Option<&[AgentId]>,
+    page: Page,
+) -> Result<Vec<AgentRecord>, Error> {
+    let only = only.map(uuids);
     let mut tx = database.tenant(tenant_id).await?;
     let rows = sqlx::query_as!(
         AgentRow,
         r#"select tenant_id, agent_id, version, settings::text as "settings!", created_at, updated_at, sequence
          from agents where tenant_id = $1 and ($2::uuid is null or agent_id < $2) and not deleted
+            and ($4::uuid[] is null or agent_id = any($4))
          order by agent_id desc limit $3"#,
         tenant_id.0,
         page.after,
         page.limit,
+        only.as_deref() as _,
     )
     .fetch_all(&mut *tx)
     .await?;
@@ -369,7 +282,7 @@ pub async fn agent_names(
     tenant_id: TenantId,
     agent_ids: &[AgentId],
 ) -> Result<HashMap<AgentId, String>, Error> {
-    let ids: Vec<Uuid> = agent_ids.iter().map(|id| id.0).collect();
+    let ids = uuids(agent_ids);
     let mut tx = database.tenant(tenant_id).await?;
     let rows = sqlx::query!(
         r#"select agent_id, settings::text as "settings!" from agents where tenant_id = $1 and agent_id = any($2)"#,
@@ -412,32 +325,6 @@ pub async fn invoice(
         })
     })
     .transpose()
-}
-
-struct KeyRow {
-    tenant_id: Uuid,
-    key_id: Uuid,
-    name: String,
-    role: String,
-    prefix: String,
-    expires_at: Option<DateTime<Utc>>,
-    revoked_at: Option<DateTime<Utc>>,
-    created_at: DateTime<Utc>,
-}
-
-impl KeyRow {
-    fn record(self) -> Result<KeyRecord, Error> {
-        Ok(KeyRecord {
-            key_id: ApiKeyId(self.key_id),
-            tenant_id: TenantId(self.tenant_id),
-            name: self.name,
-            role: variant("role", &self.role, &ROLES, Role::as_str)?,
-            prefix: self.prefix,
-            expires_at: self.expires_at,
-            revoked_at: self.revoked_at,
-            created_at: self.created_at,
-        })
-    }
 }
 
 struct TenantRow {

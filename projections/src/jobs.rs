@@ -12,7 +12,7 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::column::{big, column, json, readable, text};
+use crate::column::{big, column, json, readable, text, uuids};
 use crate::database::{Database, Error, Page};
 use crate::projection::Table;
 use crate::voice_messages::{self, VoiceJob};
@@ -29,7 +29,7 @@ pub enum JobKind {
 }
 
 impl JobKind {
-    const ALL: [Self; 2] = [Self::Message, Self::VoiceMessage];
+    pub const ALL: [Self; 2] = [Self::Message, Self::VoiceMessage];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ pub enum JobStatus {
 }
 
 impl JobStatus {
-    const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
+    pub const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -87,6 +87,16 @@ pub struct JobRecord {
     pub outcome: Option<JobOutcome>,
     /// What a voice message has besides; `None`: it is none.
     pub voice: Option<VoiceJob>,
+}
+
+/// Which jobs are wanted; `None` is any.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    pub status: Option<JobStatus>,
+    pub kind: Option<JobKind>,
+    pub session_id: Option<SessionId>,
+    /// Only those of these agents' sessions.
+    pub agents: Option<Vec<AgentId>>,
 }
 
 /// How a job ended.
@@ -394,22 +404,45 @@ pub async fn job(
     Ok(records.pop())
 }
 
-/// The tenant's jobs, newest first.
+/// The tenant's jobs that fit `filter`, newest first.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn jobs(database: &Database, tenant_id: TenantId, page: Page) -> Result<Vec<JobRecord>, Error> {
+pub async fn jobs(
+    database: &Database,
+    tenant_id: TenantId,
+    filter: &JobFilter,
+    page: Page,
+) -> Result<Vec<JobRecord>, Error> {
+    let only = filter.agents.as_deref().map(uuids);
     let mut tx = database.tenant(tenant_id).await?;
+    // A voice message runs until its reply was spoken.
     let rows = sqlx::query_as!(
         JobRow,
         "select job_id, kind, status, session_id, in_reply_to, correlation_id, turn_attempts, worker_id, created_at,
             started_at, finished_at, agent_id, channel, message_id, content_key_id, content_ciphertext,
             content_event_id, provider, model, tokens_in, tokens_out, cost_usd, latency_ms,
             tools_called::text as tools_called, attempts, error_code, error_detail
-         from jobs where tenant_id = $1 and ($2::uuid is null or job_id < $2) order by job_id desc limit $3",
+         from jobs where tenant_id = $1 and ($2::uuid is null or job_id < $2)
+            and ($4::text is null or $4 = case
+                when kind = 'voice_message' and status = 'succeeded' and not exists (
+                    select from voiced_replies as voiced
+                    where voiced.tenant_id = jobs.tenant_id and voiced.job_id = jobs.job_id)
+                then 'running' else status end)
+            and ($5::text is null or kind = $5)
+            and ($6::uuid is null or session_id = $6)
+            and ($7::uuid[] is null or exists (
+                select from sessions
+                where sessions.tenant_id = jobs.tenant_id and sessions.session_id = jobs.session_id
+                    and sessions.agent_id = any($7)))
+         order by job_id desc limit $3",
         tenant_id.0,
         page.after,
         page.limit,
+        filter.status.map(JobStatus::as_str),
+        filter.kind.map(JobKind::as_str),
+        filter.session_id.map(|id| id.0),
+        only.as_deref() as _,
     )
     .fetch_all(&mut *tx)
     .await?;

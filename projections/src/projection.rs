@@ -109,6 +109,7 @@ pub(crate) fn configures(event: &Event) -> bool {
         event.payload,
         Payload::TenantCreated(_)
             | Payload::KeyCreated(_)
+            | Payload::KeyRotated(_)
             | Payload::KeyRevoked(_)
             | Payload::AgentCreated(_)
             | Payload::AgentUpdated(_)

@@ -7,7 +7,7 @@ use events::session::{AttemptOutcome, Metered, VendorAttempted};
 use events::{AgentId, Entry, Event, EventId, JobId, Payload, SessionId, TenantId, TurnId};
 use sqlx::PgConnection;
 
-use crate::column::{big, column, count, readable, text};
+use crate::column::{big, column, count, readable, text, uuids};
 use crate::database::{Database, Error, Page, variant};
 use crate::projection::Table;
 
@@ -50,6 +50,8 @@ pub struct Filter {
     pub correlation_id: Option<String>,
     pub session_id: Option<SessionId>,
     pub job_id: Option<JobId>,
+    /// Only those of these agents.
+    pub agents: Option<Vec<AgentId>>,
 }
 
 pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
@@ -121,6 +123,7 @@ pub async fn list(
     filter: &Filter,
     page: Page,
 ) -> Result<Vec<ProviderCall>, Error> {
+    let only = filter.agents.as_deref().map(uuids);
     let mut tx = database.tenant(tenant_id).await?;
     let rows = sqlx::query!(
         "select * from provider_calls
@@ -128,6 +131,7 @@ pub async fn list(
             and ($3::text is null or correlation_id = $3)
             and ($4::uuid is null or session_id = $4)
             and ($5::uuid is null or job_id = $5)
+            and ($7::uuid[] is null or agent_id = any($7))
          order by attempt_id desc limit $6",
         tenant_id.0,
         page.after,
@@ -135,6 +139,7 @@ pub async fn list(
         filter.session_id.map(|id| id.0),
         filter.job_id.map(|id| id.0),
         page.limit,
+        only.as_deref() as _,
     )
     .fetch_all(&mut *tx)
     .await?;

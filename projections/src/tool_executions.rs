@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 pub use crate::provider_calls::Filter;
 
-use crate::column::{big, column, count, readable, text};
+use crate::column::{big, column, count, readable, text, uuids};
 use crate::database::{Database, Error, Page, variant};
 use crate::projection::Table;
 
@@ -143,6 +143,7 @@ pub async fn list(
     filter: &Filter,
     page: Page,
 ) -> Result<Vec<ToolExecution>, Error> {
+    let only = filter.agents.as_deref().map(uuids);
     let mut tx = database.tenant(tenant_id).await?;
     let rows = sqlx::query!(
         "select * from tool_executions
@@ -150,6 +151,7 @@ pub async fn list(
             and ($3::text is null or correlation_id = $3)
             and ($4::uuid is null or session_id = $4)
             and ($5::uuid is null or job_id = $5)
+            and ($7::uuid[] is null or agent_id = any($7))
          order by tool_call_id desc limit $6",
         tenant_id.0,
         page.after,
@@ -157,6 +159,7 @@ pub async fn list(
         filter.session_id.map(|id| id.0),
         filter.job_id.map(|id| id.0),
         page.limit,
+        only.as_deref() as _,
     )
     .fetch_all(&mut *tx)
     .await?;

@@ -14,7 +14,7 @@ use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::column::{big, column, count, json, readable, text};
+use crate::column::{big, column, count, json, readable, text, uuids};
 use crate::database::{Database, Error, Page, variant};
 use crate::projection::Table;
 
@@ -386,23 +386,27 @@ pub async fn session(
     row.map(SessionRow::record).transpose()
 }
 
-/// The tenant's sessions, newest first.
+/// The tenant's sessions, newest first. `only`: with these agents; `None`: with all.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn sessions(
     database: &Database,
     tenant_id: TenantId,
+    only: Option<&[AgentId]>,
     page: Page,
 ) -> Result<Vec<SessionRecord>, Error> {
+    let only = only.map(uuids);
     let mut tx = database.tenant(tenant_id).await?;
     let rows = sqlx::query_as!(
         SessionRow,
         "select * from sessions where tenant_id = $1 and ($2::uuid is null or session_id < $2)
+            and ($4::uuid[] is null or agent_id = any($4))
          order by session_id desc limit $3",
         tenant_id.0,
         page.after,
         page.limit,
+        only.as_deref() as _,
     )
     .fetch_all(&mut *tx)
     .await?;

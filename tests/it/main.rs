@@ -17,6 +17,7 @@ mod hostile_sockets;
 mod house;
 mod idempotency;
 mod isolation;
+mod keys;
 mod limits;
 mod log;
 mod long_conversations;

@@ -61,7 +61,7 @@ impl Route {
             "patch_function" | "patch_mcp_server" => json!({ "description": "changed" }),
             "test_function" => json!({ "arguments": {} }),
             "run_tool" => json!({ "agent_id": Uuid::now_v7(), "arguments": {} }),
-            "create_ws_ticket" => json!({}),
+            "create_ws_ticket" | "rotate_key" => json!({}),
             "assign_phone_number" => json!({ "agent_id": Uuid::now_v7() }),
             "set_twilio_account" => {
                 json!({ "account_sid": format!("AC{}", "0".repeat(32)), "auth_token": "another" })

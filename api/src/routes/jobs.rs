@@ -1,30 +1,84 @@
 //! Jobs: accepted work and what became of it.
 
+#![expect(unused_qualifications, reason = "utoipa's macro qualifies the parameters' types")]
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use events::{JobId, Position, SessionId, TenantId};
-use projections::Projection;
-use projections::jobs::{self, JobKind, JobRecord, JobStatus};
-use serde::Serialize;
-use utoipa::ToSchema;
+use projections::{Page, Projection};
+use projections::jobs::{self, JobFilter, JobKind, JobRecord, JobStatus};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::auth::Viewer;
-use crate::extract::{PathId, QueryOf};
+use crate::auth::{AgentViewer, Caller, Reach};
+use crate::extract::{PathId, QueryOf, id_of};
 use crate::openapi::problems;
-use crate::page::{PageQuery, list, next_after};
-use crate::problem::Problem;
+use crate::page::{list, next_after, page_of};
+use crate::problem::{Code, Problem};
 use crate::routes::messages::reply::{self, Reply};
 use crate::routes::voice_messages::answer::{self, VoiceReply};
-use crate::{App, freshness};
+use crate::{App, freshness, sessions};
 
 const PATH: &str = "/api/jobs";
 
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_jobs)).routes(routes!(get_job))
+}
+
+/// Which of them are wanted.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct JobsQuery {
+    /// `queued`, `running`, `succeeded`, `failed` or `cancelled`.
+    status: Option<String>,
+    /// `message` or `voice_message`.
+    kind: Option<String>,
+    #[param(value_type = Option<Uuid>)]
+    session_id: Option<String>,
+    /// How many entries.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<i64>,
+    /// Goes on after the entry with this id: the last one of the page before. Take it from the `Link` header.
+    #[param(value_type = Option<Uuid>)]
+    after: Option<String>,
+}
+
+impl JobsQuery {
+    fn parse(&self, reach: &Reach) -> Result<(JobFilter, Page), Problem> {
+        let session_id = self.session_id.as_deref().map(|sent| {
+            id_of(sent).ok_or_else(|| Problem::invalid_field("session_id", "must be a UUID"))
+        });
+        let filter = JobFilter {
+            status: one_of("status", self.status.as_deref(), &JobStatus::ALL, JobStatus::as_str)?,
+            kind: one_of("kind", self.kind.as_deref(), &JobKind::ALL, JobKind::as_str)?,
+            session_id: session_id.transpose()?.map(SessionId),
+            agents: reach.only().map(<[_]>::to_vec),
+        };
+        Ok((filter, page_of(self.limit, self.after.as_deref())?))
+    }
+
+    fn filters(&self) -> [(&'static str, Option<String>); 3] {
+        [("status", self.status.clone()), ("kind", self.kind.clone()), ("session_id", self.session_id.clone())]
+    }
+}
+
+fn one_of<T: Copy>(
+    field: &str,
+    sent: Option<&str>,
+    all: &[T],
+    name: impl Fn(T) -> &'static str,
+) -> Result<Option<T>, Problem> {
+    let Some(sent) = sent else { return Ok(None) };
+    let found = all.iter().copied().find(|one| name(*one) == sent);
+    found.map(Some).ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|one| name(*one)).collect();
+        Problem::invalid_field(field, format_args!("must be one of {}", names.join(", ")))
+    })
 }
 
 /// Accepted work, as its user sees it.
@@ -135,7 +189,7 @@ pub(crate) async fn find(
 ///
 /// Newest first. Role: viewer.
 #[utoipa::path(
-    get, path = "/api/jobs", tag = "Jobs", operation_id = "list_jobs", params(PageQuery),
+    get, path = "/api/jobs", tag = "Jobs", operation_id = "list_jobs", params(JobsQuery),
     responses(
         (status = 200, description = "The jobs", body = Vec<Job>,
             headers(("Link" = String, description = "The next page, `rel=\"next\"`"))),
@@ -144,18 +198,26 @@ pub(crate) async fn find(
 )]
 async fn list_jobs(
     State(app): State<App>,
-    Viewer(caller): Viewer,
-    QueryOf(query): QueryOf<PageQuery>,
+    AgentViewer(caller): AgentViewer,
+    QueryOf(query): QueryOf<JobsQuery>,
 ) -> Result<Response, Problem> {
-    let page = query.page()?;
+    let (filter, page) = query.parse(&caller.reach)?;
     freshness::of_everything(&app, Projection::Jobs).await;
-    let records = jobs::jobs(&app.database, caller.tenant_id, page).await?;
+    let records = jobs::jobs(&app.database, caller.tenant_id, &filter, page).await?;
     let next = next_after(page, records.iter().map(|record| record.id.0));
     let mut answers = Vec::with_capacity(records.len());
     for record in records {
         answers.push(answered(&app, caller.tenant_id, record).await?);
     }
-    Ok(list(PATH, &[], page, next, answers))
+    Ok(list(PATH, &query.filters(), page, next, answers))
+}
+
+/// A job is its session's, and that is its agent's.
+async fn check_reaches(app: &App, caller: &Caller, job: &Job) -> Result<(), Problem> {
+    match sessions::find(app, caller, job.session_id).await {
+        Err(problem) if problem.code() == Code::NotFound => Err(Problem::not_found("job")),
+        found => found.map(|_| ()),
+    }
 }
 
 /// Get a job
@@ -168,8 +230,10 @@ async fn list_jobs(
 )]
 async fn get_job(
     State(app): State<App>,
-    Viewer(caller): Viewer,
+    AgentViewer(caller): AgentViewer,
     PathId(job_id): PathId<JobId>,
 ) -> Result<Json<Job>, Problem> {
-    find(&app, caller.tenant_id, job_id, None).await?.map(Json).ok_or_else(|| Problem::not_found("job"))
+    let job = find(&app, caller.tenant_id, job_id, None).await?.ok_or_else(|| Problem::not_found("job"))?;
+    check_reaches(&app, &caller, &job).await?;
+    Ok(Json(job))
 }

@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::auth::Viewer;
+use crate::auth::AgentViewer;
 use crate::extract::PathId;
 use crate::follower::{self, Seen, Watch};
 use crate::openapi::problems;
@@ -48,12 +48,12 @@ pub(crate) fn router() -> OpenApiRouter<App> {
 )]
 async fn follow_session(
     State(app): State<App>,
-    Viewer(caller): Viewer,
+    AgentViewer(caller): AgentViewer,
     PathId(session_id): PathId<SessionId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let tenant_id = caller.tenant_id;
-    sessions::find(&app, tenant_id, session_id).await?;
+    sessions::find(&app, &caller, session_id).await?;
     let full = |_| Problem::new(Code::AtCapacity, "too many clients follow sessions; come back in a moment");
     let permit = app.following.clone().try_acquire_owned().map_err(full)?;
     let session = Aggregate::session(tenant_id, session_id);

@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::auth::Viewer;
+use crate::auth::{AgentViewer, Reach};
 use crate::extract::{QueryOf, id_of};
 use crate::money::Usd;
 use crate::openapi::problems;
@@ -46,7 +46,7 @@ struct FactsQuery {
 }
 
 impl FactsQuery {
-    fn parse(&self) -> Result<(Filter, Page), Problem> {
+    fn parse(&self, reach: &Reach) -> Result<(Filter, Page), Problem> {
         let id = |field: &str, sent: &Option<String>| match sent {
             None => Ok(None),
             Some(sent) => {
@@ -63,6 +63,7 @@ impl FactsQuery {
             correlation_id: self.correlation_id.clone(),
             session_id: id("session_id", &self.session_id)?.map(SessionId),
             job_id: id("job_id", &self.job_id)?.map(JobId),
+            agents: reach.only().map(<[_]>::to_vec),
         };
         Ok((filter, page_of(self.limit, self.after.as_deref())?))
     }
@@ -170,10 +171,10 @@ impl From<ProviderCall> for ProviderCallAnswer {
 )]
 async fn list_provider_calls(
     State(app): State<App>,
-    Viewer(caller): Viewer,
+    AgentViewer(caller): AgentViewer,
     QueryOf(query): QueryOf<FactsQuery>,
 ) -> Result<Response, Problem> {
-    let (filter, page) = query.parse()?;
+    let (filter, page) = query.parse(&caller.reach)?;
     wait_for(&app, Projection::ProviderCalls, caller.tenant_id, &filter).await;
     let calls = provider_calls::list(&app.database, caller.tenant_id, &filter, page).await?;
     let next = next_after(page, calls.iter().map(|call| call.attempt_id.0));
@@ -223,10 +224,10 @@ struct ToolExecutionAnswer {
 )]
 async fn list_tool_executions(
     State(app): State<App>,
-    Viewer(caller): Viewer,
+    AgentViewer(caller): AgentViewer,
     QueryOf(query): QueryOf<FactsQuery>,
 ) -> Result<Response, Problem> {
-    let (filter, page) = query.parse()?;
+    let (filter, page) = query.parse(&caller.reach)?;
     wait_for(&app, Projection::ToolExecutions, caller.tenant_id, &filter).await;
     let runs = tool_executions::list(&app.database, caller.tenant_id, &filter, page).await?;
     let next = next_after(page, runs.iter().map(|run| run.tool_call_id.0));
@@ -272,10 +273,10 @@ mod tests {
             FactsQuery { job_id: Some("a b".to_owned()), ..FactsQuery::default() },
             FactsQuery { correlation_id: Some("a\u{0}b".to_owned()), ..FactsQuery::default() },
         ] {
-            assert!(query.parse().is_err(), "{query:?}");
+            assert!(query.parse(&Reach::All).is_err(), "{query:?}");
         }
         let query = FactsQuery { correlation_id: Some("order-17".to_owned()), ..FactsQuery::default() };
-        assert_eq!(query.parse().unwrap().0.correlation_id.as_deref(), Some("order-17"));
+        assert_eq!(query.parse(&Reach::All).unwrap().0.correlation_id.as_deref(), Some("order-17"));
     }
 
     #[test]

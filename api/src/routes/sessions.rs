@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::app::SOURCE;
 use crate::append::{self, Decision};
-use crate::auth::{Developer, Viewer};
+use crate::auth::{AgentDeveloper, AgentViewer, Caller};
 use crate::extract::{Nothing, PathId, Posted, QueryOf};
 use crate::idempotency::Makes;
 use crate::money::Usd;
@@ -142,19 +142,20 @@ struct Message {
 )]
 async fn create_session(
     State(app): State<App>,
-    Developer(caller): Developer,
+    AgentDeveloper(caller): AgentDeveloper,
     posted: Posted<NewSession>,
 ) -> Result<Response, Problem> {
     let mut mistakes = Mistakes::default();
     mistakes.check_required("customer_id", &posted.body.customer_id, MAX_CUSTOMER_ID_CHARS);
     mistakes.into_result()?;
+    caller.check_reaches(AgentId(posted.body.agent_id), "agent")?;
     let tenant_id = caller.tenant_id;
     let of_id = |id: Uuid| Aggregate::session(tenant_id, SessionId(id));
     // A repeated request is answered as the first was, whatever became of the agent since.
     let (once, standing) = match posted.made_before(&app, tenant_id, of_id).await? {
         Some(before) => before,
         None => {
-            check_agent(&app, tenant_id, &posted.body).await?;
+            check_agent(&app, &caller, &posted.body).await?;
             let once = posted.claim(&app, tenant_id, Makes::NoSecret).await?;
             let id: EventId = once.derived("session.created");
             let created = sealed(&app, tenant_id, id, &posted.body).await?;
@@ -168,14 +169,13 @@ async fn create_session(
 }
 
 /// There is such an agent, and its prompt has the variables that values are given for.
-async fn check_agent(app: &App, tenant_id: TenantId, new: &NewSession) -> Result<(), Problem> {
-    let agent = app.agent(tenant_id, AgentId(new.agent_id)).await?;
-    let agent = agent.ok_or_else(|| Problem::not_found("agent"))?;
+async fn check_agent(app: &App, caller: &Caller, new: &NewSession) -> Result<(), Problem> {
+    let agent = app.agent_of(caller, AgentId(new.agent_id)).await?;
     if new.prompt_variables.is_empty() {
         return Ok(());
     }
     let prompt = match agent.settings.system_prompt_id {
-        Some(id) => prompts::version(&app.database, tenant_id, id, None).await?,
+        Some(id) => prompts::version(&app.database, caller.tenant_id, id, None).await?,
         None => None,
     };
     let mut mistakes = Mistakes::default();
@@ -250,12 +250,12 @@ fn created_record(tenant_id: TenantId, first: &Recorded) -> Result<SessionRecord
 )]
 async fn list_sessions(
     State(app): State<App>,
-    Viewer(caller): Viewer,
+    AgentViewer(caller): AgentViewer,
     QueryOf(query): QueryOf<PageQuery>,
 ) -> Result<Response, Problem> {
     let page = query.page()?;
     freshness::of_everything(&app, Projection::Transcripts).await;
-    let records = transcripts::sessions(&app.database, caller.tenant_id, page).await?;
+    let records = transcripts::sessions(&app.database, caller.tenant_id, caller.reach.only(), page).await?;
     let next = next_after(page, records.iter().map(|record| record.id.0));
     let mut answers = Vec::with_capacity(records.len());
     for record in records {
@@ -277,13 +277,14 @@ async fn list_sessions(
 )]
 async fn get_session(
     State(app): State<App>,
-    Viewer(caller): Viewer,
+    AgentViewer(caller): AgentViewer,
     PathId(session_id): PathId<SessionId>,
 ) -> Result<Json<SessionWithTranscript>, Problem> {
     let tenant_id = caller.tenant_id;
     freshness::of_aggregate(&app, Projection::Transcripts, Aggregate::session(tenant_id, session_id)).await;
     let record = transcripts::session(&app.database, tenant_id, session_id).await?;
     let record = record.ok_or_else(|| Problem::not_found("session"))?;
+    caller.check_reaches(record.agent_id, "session")?;
     let mut messages = Vec::new();
     for message in transcripts::messages(&app.database, tenant_id, session_id).await? {
         messages.push(opened_message(&app, tenant_id, message).await?);
@@ -302,12 +303,12 @@ async fn get_session(
 )]
 async fn end_session(
     State(app): State<App>,
-    Developer(caller): Developer,
+    AgentDeveloper(caller): AgentDeveloper,
     PathId(session_id): PathId<SessionId>,
     posted: Posted<Nothing>,
 ) -> Result<Response, Problem> {
     let tenant_id = caller.tenant_id;
-    let facts = sessions::find(&app, tenant_id, session_id).await?;
+    let facts = sessions::find(&app, &caller, session_id).await?;
     let once = posted.claim(&app, tenant_id, Makes::NoSecret).await?;
     let aggregate = Aggregate::session(tenant_id, session_id);
     let (_, record) = append::update(&app, aggregate, |history| {

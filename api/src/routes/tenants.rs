@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use crate::api_key::NewKey;
 use crate::app::SOURCE;
 use crate::append::{self, Decision};
-use crate::auth::{Admin, Operator, Viewer};
+use crate::auth::{Admin, AgentViewer, Operator};
 use crate::extract::{JsonBody, Posted, QueryOf};
 use crate::idempotency::Makes;
 use crate::openapi::problems;
@@ -128,6 +128,8 @@ async fn create_tenant(
         prefix: key.prefix,
         key_hash: key.hash,
         expires_at: None,
+        agent_ids: None,
+        requests_per_minute: None,
     };
     let aggregate = Aggregate::key(tenant_id, key_id);
     let event =
@@ -171,7 +173,7 @@ async fn list_tenants(
     get, path = "/api/tenants/me", tag = "Tenants", operation_id = "get_own_tenant",
     responses((status = 200, description = "The tenant", body = Tenant), problems::Reading, problems::OfAnId)
 )]
-async fn get_own_tenant(State(app): State<App>, Viewer(caller): Viewer) -> Result<Json<Tenant>, Problem> {
+async fn get_own_tenant(State(app): State<App>, AgentViewer(caller): AgentViewer) -> Result<Json<Tenant>, Problem> {
     freshness::of_aggregate(&app, Projection::Configuration, Aggregate::tenant(caller.tenant_id)).await;
     let tenant = configuration::tenant(&app.database, caller.tenant_id).await?;
     tenant.map(|tenant| Json(tenant.into())).ok_or_else(|| Problem::not_found("tenant"))

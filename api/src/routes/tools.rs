@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::auth::{Developer, Viewer};
+use crate::auth::{AgentDeveloper, Viewer};
 use crate::extract::{Posted, QueryOf};
 use crate::idempotency::Makes;
 use crate::openapi::problems;
@@ -129,7 +129,7 @@ struct RunTool {
 )]
 async fn run_tool(
     State(app): State<App>,
-    Developer(caller): Developer,
+    AgentDeveloper(caller): AgentDeveloper,
     PathName(name): PathName,
     posted: Result<Posted<RunTool>, Problem>,
 ) -> Result<Response, Problem> {
@@ -142,14 +142,13 @@ async fn run_tool(
             return Err(problem);
         }
     };
+    caller.check_reaches(AgentId(posted.body.agent_id), "agent")?;
     let once = posted.claim(&app, tenant_id, Makes::NoSecret).await?;
     let prefer = Prefer::to_wait(&posted.headers);
     let wanted = async {
         check_exists(&app, tenant_id, &name).await?;
         let agent_id = AgentId(posted.body.agent_id);
-        if app.agent(tenant_id, agent_id).await?.is_none() {
-            return Err(Problem::not_found("agent"));
-        }
+        app.agent_of(&caller, agent_id).await?;
         let arguments = posted.body.arguments.clone();
         Ok(Wanted { agent_id: Some(agent_id), function_id: None, mcp_server_id: None, name, arguments })
     };

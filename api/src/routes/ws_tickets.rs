@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::App;
-use crate::auth::Viewer;
+use crate::auth::{AgentViewer, Caller};
 use crate::extract::Posted;
 use crate::idempotency::Makes;
 use crate::openapi::problems;
@@ -50,16 +50,16 @@ struct CreatedTicket {
 )]
 async fn create_ws_ticket(
     State(app): State<App>,
-    Viewer(caller): Viewer,
+    AgentViewer(caller): AgentViewer,
     posted: Posted<NewTicket>,
 ) -> Result<Response, Problem> {
     let agent_id = posted.body.agent_id.map(AgentId);
     if let Some(agent_id) = agent_id {
-        let agent = app.agent(caller.tenant_id, agent_id).await?;
-        agent.ok_or_else(|| Problem::not_found("agent"))?;
+        app.agent_of(&caller, agent_id).await?;
     }
     let once = posted.claim(&app, caller.tenant_id, Makes::NoSecret).await?;
-    let claims = Ticket { tenant_id: caller.tenant_id, role: caller.role, actor: caller.actor, agent_id };
+    let Caller { tenant_id, key_id, role, reach, actor, .. } = caller;
+    let claims = Ticket { tenant_id, key_id, role, reach, actor, agent_id };
     let (ticket, expires_at) = app.tokens.issue(once.id(), once.at, claims);
     Ok(once.mark((StatusCode::CREATED, Json(CreatedTicket { ticket, expires_at }))))
 }

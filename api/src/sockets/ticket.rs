@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use events::tenant::Role;
-use events::{AgentId, TenantId};
+use events::{AgentId, Aggregate, ApiKeyId, Payload, TenantId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::App;
-use crate::auth::{self, Caller, Developer};
+use crate::auth::{self, AgentDeveloper, Caller, Reach};
 use crate::problem::{Code, Problem};
 use crate::tokens::{self, Claims, TokenError};
 
@@ -18,8 +18,10 @@ use crate::tokens::{self, Claims, TokenError};
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Ticket {
     pub tenant_id: TenantId,
-    pub role: Role,
     /// The key that asked for it.
+    pub key_id: ApiKeyId,
+    pub role: Role,
+    pub reach: Reach,
     pub actor: String,
     /// `None`: for any agent of the tenant.
     pub agent_id: Option<AgentId>,
@@ -48,15 +50,18 @@ impl Entrance {
     ) -> Result<Self, Problem> {
         let wanted = agent_id.map(AgentId);
         let (caller, bound) = match ticket {
-            None => (Developer::from_request_parts(parts, app).await?.0, None),
+            None => (AgentDeveloper::from_request_parts(parts, app).await?.0, None),
             Some(ticket) => {
                 let ticket: Ticket = tokens::redeem(app, ticket).await.map_err(refused)?;
                 auth::check_role(ticket.role, Role::Developer)?;
+                check_stands(app, &ticket).await?;
                 let trace = auth::trace_of(parts);
                 let _ = trace.tenant_id.set(ticket.tenant_id);
                 let caller = Caller {
                     tenant_id: ticket.tenant_id,
+                    key_id: ticket.key_id,
                     role: ticket.role,
+                    reach: ticket.reach,
                     actor: ticket.actor,
                     trace: Arc::clone(&trace),
                 };
@@ -71,6 +76,15 @@ impl Entrance {
         };
         let agent_id = agent_id.ok_or_else(|| Problem::invalid_field("agent_id", "is required"))?;
         Ok(Self { caller, agent_id })
+    }
+}
+
+/// A ticket is worth no more than the key that asked for it.
+async fn check_stands(app: &App, ticket: &Ticket) -> Result<(), Problem> {
+    let key = app.nats.log.read(&Aggregate::key(ticket.tenant_id, ticket.key_id), 0).await?;
+    match key.iter().any(|recorded| matches!(recorded.event.payload, Payload::KeyRevoked(_))) {
+        true => Err(Problem::new(Code::InvalidTicket, "the key that asked for it was revoked")),
+        false => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::column::{count, small};
+use crate::column::{count, small, uuids};
 use crate::database::{Database, Error, Page, parsed, variant};
 
 /// A call.
@@ -46,6 +46,8 @@ pub struct CallRecord {
 #[derive(Clone, Debug, Default)]
 pub struct CallFilter {
     pub agent_id: Option<AgentId>,
+    /// Only those of these agents.
+    pub agents: Option<Vec<AgentId>>,
     pub status: Option<String>,
     /// Only those that are not over.
     pub active_only: bool,
@@ -135,6 +137,7 @@ pub async fn calls(
     filter: &CallFilter,
     page: Page,
 ) -> Result<Vec<CallRecord>, Error> {
+    let only = filter.agents.as_deref().map(uuids);
     let mut tx = database.tenant(tenant_id).await?;
     let rows = sqlx::query_as!(
         CallRow,
@@ -151,6 +154,7 @@ pub async fn calls(
                    where before.tenant_id = $1 and before.call_id = $2))
             and ($3::uuid is null or agent_id = $3) and ($4::text is null or status = $4)
             and (not $5 or ended_at is null)
+            and ($7::uuid[] is null or agent_id = any($7))
          order by started_at desc, call_id desc limit $6"#,
         tenant_id.0,
         page.after,
@@ -158,6 +162,7 @@ pub async fn calls(
         filter.status,
         filter.active_only,
         page.limit,
+        only.as_deref() as _,
     )
     .fetch_all(&mut *tx)
     .await?;

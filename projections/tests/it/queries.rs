@@ -4,10 +4,11 @@ use chrono::{DateTime, TimeDelta};
 use events::agent::AgentSettings;
 use events::session::{Channel, FailureCode, Then};
 use events::tenant::Role;
-use events::{Aggregate, JobId, SessionId, TenantId};
+use events::{AgentId, Aggregate, JobId, SessionId, TenantId};
 use projections::Projection;
+use projections::configuration::api_keys::{self, KeyUse, ListedKey};
 use projections::configuration::prompts;
-use projections::jobs::{JobEnding, JobStatus};
+use projections::jobs::{JobEnding, JobFilter, JobKind, JobStatus};
 use projections::rebuild::{Options, rebuild};
 use projections::transcripts::MessageRole;
 use projections::{
@@ -21,6 +22,26 @@ use crate::support::postgres::TestDatabase;
 use crate::support::story::Story;
 
 #[tokio::test]
+async fn a_rotated_key_has_two_secrets_and_the_older_ones_end() {
+    let test = TestDatabase::start().await;
+    let (mut story, log) = (Story::new(), MemoryLog::new(1));
+    log.append_all(0, &story.setup());
+    let ends = story.time() + TimeDelta::days(1);
+    log.append(0, &story.rotate_key("vb_dev_second", ends));
+    let last = log.append(0, &story.rotate_key("vb_dev_third", ends + TimeDelta::days(1)));
+    project(&test.database, &log, last).await;
+    let db = &test.database;
+    let end = async |prefix: &str| {
+        let [secret] = &api_keys::of_prefix(db, prefix).await.unwrap()[..] else { panic!("one secret") };
+        assert_eq!((secret.key.key_id, &*secret.key.prefix), (story.key_id, "vb_dev_third"));
+        secret.ends_at
+    };
+    assert_eq!(end("vb_dev_4f9a1c").await, Some(ends), "a later rotation gives no more time");
+    assert_eq!(end("vb_dev_second").await, Some(ends + TimeDelta::days(1)));
+    assert_eq!(end("vb_dev_third").await, None);
+}
+
+#[tokio::test]
 async fn configuration_is_found_by_hash_by_id_and_in_pages() {
     let test = TestDatabase::start().await;
     let (mut story, log) = (Story::new(), MemoryLog::new(1));
@@ -29,12 +50,22 @@ async fn configuration_is_found_by_hash_by_id_and_in_pages() {
     project(&test.database, &log, last).await;
     let (db, tenant_id) = (&test.database, story.tenant_id);
 
-    let key = configuration::find_key(db, &story.key_hash()).await.unwrap().unwrap();
+    let [secret] = &api_keys::of_prefix(db, "vb_dev_4f9a1c").await.unwrap()[..] else { panic!("one secret") };
+    let key = &secret.key;
     assert_eq!((key.key_id, key.tenant_id, key.role), (story.key_id, tenant_id, Role::Developer));
+    assert_eq!((&secret.hash, secret.ends_at), (&story.key_hash(), None));
     assert_eq!(key.revoked_at, Some(story.time()));
-    assert_eq!(configuration::find_key(db, "unknown").await.unwrap(), None);
-    assert_eq!(configuration::key(db, tenant_id, story.key_id).await.unwrap(), Some(key.clone()));
-    assert_eq!(configuration::keys(db, tenant_id, Page::first(10)).await.unwrap(), vec![key]);
+    assert_eq!(api_keys::of_prefix(db, "unknown").await.unwrap(), []);
+    let listed = ListedKey { key: key.clone(), last_used_at: None };
+    assert_eq!(api_keys::list(db, tenant_id, Page::first(10)).await.unwrap(), vec![listed]);
+
+    let used = |at| [KeyUse { tenant_id, key_id: story.key_id, at }];
+    let (earlier, later) = (story.time(), story.time() + TimeDelta::minutes(1));
+    for at in [later, earlier] {
+        api_keys::note_uses(db, &used(at)).await.unwrap();
+    }
+    let listed = api_keys::list(db, tenant_id, Page::first(10)).await.unwrap();
+    assert_eq!(listed[0].last_used_at, Some(later), "a time never goes back");
 
     let tenant = configuration::tenant(db, tenant_id).await.unwrap().unwrap();
     assert_eq!(tenant.name, "TechCorp");
@@ -119,7 +150,7 @@ async fn a_transcript_is_in_order_and_knows_what_each_reply_took() {
     assert_eq!((session.created_at, session.ended_at), (created.envelope.time, Some(story.time())));
     assert_eq!(session.customer_sealed_for, created.envelope.id);
     assert_eq!(session.prompt_variables.as_ref().unwrap().key_id, session.customer_key_id.0);
-    assert_eq!(transcripts::sessions(db, tenant_id, Page::first(10)).await.unwrap(), vec![session]);
+    assert_eq!(transcripts::sessions(db, tenant_id, None, Page::first(10)).await.unwrap(), vec![session]);
 }
 
 #[tokio::test]
@@ -185,10 +216,23 @@ async fn a_job_is_followed_from_queued_to_its_end() {
     assert!(matches!(job.outcome.unwrap().ending, JobEnding::Failed { code: FailureCode::VendorFailed, .. }));
     assert_eq!(jobs::job(&test.database, tenant_id, JobId::new()).await.unwrap(), None);
 
-    let first = jobs::jobs(&test.database, tenant_id, Page::first(1)).await.unwrap();
+    let all = JobFilter::default();
+    let first = jobs::jobs(&test.database, tenant_id, &all, Page::first(1)).await.unwrap();
     assert_eq!(first[0].id, failed.job_id);
     let next = Page { limit: 10, after: Some(first[0].id.0) };
-    assert_eq!(jobs::jobs(&test.database, tenant_id, next).await.unwrap()[0].id, answered.job_id);
+    assert_eq!(jobs::jobs(&test.database, tenant_id, &all, next).await.unwrap()[0].id, answered.job_id);
+    let agents = |agent_id| Some(vec![agent_id]);
+    for (filter, expected) in [
+        (JobFilter { status: Some(JobStatus::Failed), ..all.clone() }, vec![failed.job_id]),
+        (JobFilter { status: Some(JobStatus::Running), ..all.clone() }, vec![]),
+        (JobFilter { kind: Some(JobKind::VoiceMessage), ..all.clone() }, vec![]),
+        (JobFilter { kind: Some(JobKind::Message), ..all.clone() }, vec![failed.job_id, answered.job_id]),
+        (JobFilter { session_id: Some(answered.session_id), ..all.clone() }, vec![answered.job_id]),
+        (JobFilter { agents: agents(AgentId::new()), ..all.clone() }, vec![]),
+    ] {
+        let jobs = jobs::jobs(&test.database, tenant_id, &filter, Page::first(10)).await.unwrap();
+        assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), expected, "{filter:?}");
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::support::story::Story;
 
 /// Every table with rows of tenants.
 fn tenant_tables() -> impl Iterator<Item = &'static str> {
-    READ_SIDE.into_iter().chain(["tenant_keys", "customer_keys", "snapshots"])
+    READ_SIDE.into_iter().chain(["tenant_keys", "customer_keys", "key_uses", "snapshots"])
 }
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_tenant_sees_its_own_rows_and_no_others() {
     assert!(transcripts::session(db, one.tenant_id, session_id).await.unwrap().is_some());
     assert!(transcripts::session(db, two.tenant_id, session_id).await.unwrap().is_none());
     assert!(configuration::agent(db, two.tenant_id, one.agent_id).await.unwrap().is_none());
-    assert_eq!(configuration::agents(db, two.tenant_id, Page::first(10)).await.unwrap().len(), 1);
+    assert_eq!(configuration::agents(db, two.tenant_id, None, Page::first(10)).await.unwrap().len(), 1);
 }
 
 /// Without the help of any `where`: the policies alone.

@@ -17,9 +17,10 @@ const LOGIN: &str = "vocalbridge";
 const NOBODY: u32 = 65534;
 
 /// What projections write.
-pub const READ_SIDE: [&str; 25] = [
+pub const READ_SIDE: [&str; 26] = [
     "tenants",
     "api_keys",
+    "api_key_secrets",
     "agents",
     "prompts",
     "prompt_versions",

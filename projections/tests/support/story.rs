@@ -8,7 +8,7 @@ use events::prompt::{
     DefaultPromptChosen, PromptCreated, PromptDeleted, PromptSettings, PromptUpdated, PromptVersion,
 };
 use events::session::*;
-use events::tenant::{KeyCreated, KeyRevoked, Role, TenantCreated};
+use events::tenant::{KeyCreated, KeyRevoked, KeyRotated, Role, TenantCreated};
 use events::*;
 use rust_decimal::Decimal;
 use uuid::Uuid;
@@ -135,6 +135,8 @@ impl Story {
             prefix: "vb_dev_4f9a1c".to_owned(),
             key_hash: self.key_hash(),
             expires_at: None,
+            agent_ids: None,
+            requests_per_minute: None,
         };
         let key_aggregate = Aggregate::key(tenant_id, self.key_id);
         let agent = Aggregate::agent(tenant_id, self.agent_id);
@@ -152,6 +154,11 @@ impl Story {
             self.event(invoices, correlation, invoice(1_500_000, InvoiceStatus::Paid)),
         ]);
         events
+    }
+
+    pub fn rotate_key(&mut self, prefix: &str, previous_ends_at: DateTime<Utc>) -> Event {
+        let rotated = KeyRotated { prefix: prefix.to_owned(), key_hash: self.key_hash(), previous_ends_at };
+        self.event(Aggregate::key(self.tenant_id, self.key_id), Uuid::now_v7(), rotated)
     }
 
     pub fn revoke_key(&mut self) -> Event {

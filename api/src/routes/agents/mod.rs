@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 use crate::app::SOURCE;
 use crate::append::{self, Decision};
-use crate::auth::{Caller, Developer, Viewer};
+use crate::auth::{AgentDeveloper, AgentViewer, Caller, Developer};
 use crate::extract::{JsonBody, PathId, Posted, QueryOf};
 use crate::idempotency::Makes;
 use crate::openapi::problems;
@@ -149,12 +149,12 @@ impl From<AgentRecord> for Agent {
 )]
 async fn list_agents(
     State(app): State<App>,
-    Viewer(caller): Viewer,
+    AgentViewer(caller): AgentViewer,
     QueryOf(query): QueryOf<PageQuery>,
 ) -> Result<Response, Problem> {
     let page = query.page()?;
     freshness::of_everything(&app, Projection::Configuration).await;
-    let agents = configuration::agents(&app.database, caller.tenant_id, page).await?;
+    let agents = configuration::agents(&app.database, caller.tenant_id, caller.reach.only(), page).await?;
     let next = next_after(page, agents.iter().map(|agent| agent.id.0));
     Ok(list(PATH, &[], page, next, agents.into_iter().map(Agent::from).collect()))
 }
@@ -201,9 +201,10 @@ async fn create_agent(
 )]
 async fn get_agent(
     State(app): State<App>,
-    Viewer(caller): Viewer,
+    AgentViewer(caller): AgentViewer,
     PathId(agent_id): PathId<AgentId>,
 ) -> Result<Json<Agent>, Problem> {
+    caller.check_reaches(agent_id, "agent")?;
     let aggregate = Aggregate::agent(caller.tenant_id, agent_id);
     freshness::of_aggregate(&app, Projection::Configuration, aggregate).await;
     let agent = configuration::agent(&app.database, caller.tenant_id, agent_id).await?;
@@ -220,10 +221,11 @@ async fn get_agent(
 )]
 async fn replace_agent(
     State(app): State<App>,
-    Developer(caller): Developer,
+    AgentDeveloper(caller): AgentDeveloper,
     PathId(agent_id): PathId<AgentId>,
     JsonBody(body): JsonBody<AgentPatch>,
 ) -> Result<Json<Agent>, Problem> {
+    caller.check_reaches(agent_id, "agent")?;
     let own = Owned::of(&app, caller.tenant_id, &body, None).await?;
     let settings = body.into_settings(&app.config.language_models, &own)?;
     update(&app, &caller, agent_id, |_| Ok(settings.clone())).await
@@ -239,10 +241,11 @@ async fn replace_agent(
 )]
 async fn patch_agent(
     State(app): State<App>,
-    Developer(caller): Developer,
+    AgentDeveloper(caller): AgentDeveloper,
     PathId(agent_id): PathId<AgentId>,
     JsonBody(patch): JsonBody<AgentPatch>,
 ) -> Result<Json<Agent>, Problem> {
+    caller.check_reaches(agent_id, "agent")?;
     let agent = configuration::agent(&app.database, caller.tenant_id, agent_id).await?;
     let current = agent.and_then(|agent| agent.settings.system_prompt_id);
     let own = Owned::of(&app, caller.tenant_id, &patch, current).await?;
@@ -262,9 +265,10 @@ async fn patch_agent(
 )]
 async fn delete_agent(
     State(app): State<App>,
-    Developer(caller): Developer,
+    AgentDeveloper(caller): AgentDeveloper,
     PathId(agent_id): PathId<AgentId>,
 ) -> Result<Json<Deleted>, Problem> {
+    caller.check_reaches(agent_id, "agent")?;
     let aggregate = Aggregate::agent(caller.tenant_id, agent_id);
     let event_id = EventId::new();
     let (position, ()) = append::update(&app, aggregate, |history| {

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::app::SOURCE;
 use crate::append::{self, Decision};
-use crate::auth::{Caller, Developer};
+use crate::auth::{AgentDeveloper, Caller};
 use crate::extract::{Nothing, PathId, Posted, id_of};
 use crate::idempotency::Makes;
 use crate::openapi::problems;
@@ -42,7 +42,7 @@ impl FromRequestParts<App> for NamedCall {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let Developer(caller) = Developer::from_request_parts(parts, app).await?;
+        let AgentDeveloper(caller) = AgentDeveloper::from_request_parts(parts, app).await?;
         let unknown = || Problem::not_found("call");
         let params = RawPathParams::from_request_parts(parts, app).await.map_err(|_| unknown())?;
         let (_, name) = params.iter().find(|(name, _)| *name == "id").ok_or_else(unknown)?;
@@ -56,10 +56,13 @@ impl FromRequestParts<App> for NamedCall {
     }
 }
 
-/// The call as its history has it; one that was deleted is not found.
-pub(super) fn known(history: &[Recorded]) -> Result<Call, Problem> {
+/// The call as its history has it; one that was deleted, or that the caller's key does not reach, is not found.
+pub(super) fn known(caller: &Caller, history: &[Recorded]) -> Result<Call, Problem> {
     let call = Call::of(history);
-    if call.started.is_none() || call.deleted { Err(Problem::not_found("call")) } else { Ok(call) }
+    let started = call.started.as_ref().filter(|_| !call.deleted);
+    let started = started.ok_or_else(|| Problem::not_found("call"))?;
+    caller.check_reaches(started.call.agent_id, "call")?;
+    Ok(call)
 }
 
 /// Hang up
@@ -78,11 +81,11 @@ pub(super) async fn hang_up(
 ) -> Result<Response, Problem> {
     let tenant_id = caller.tenant_id;
     let aggregate = Aggregate::call(tenant_id, call_id);
-    known(&app.nats.log.read(&aggregate, 0).await?)?;
+    known(&caller, &app.nats.log.read(&aggregate, 0).await?)?;
     let once = posted.claim(&app, tenant_id, Makes::NoSecret).await?;
     let cause = caller.cause();
     append::update(&app, aggregate, |history| {
-        let call = known(history)?;
+        let call = known(&caller, history)?;
         if call.hangup_requested {
             return Ok(Decision::Nothing(()));
         }
@@ -110,13 +113,13 @@ pub(super) async fn hang_up(
 )]
 pub(super) async fn delete_call(
     State(app): State<App>,
-    Developer(caller): Developer,
+    AgentDeveloper(caller): AgentDeveloper,
     PathId(call_id): PathId<CallId>,
 ) -> Result<Json<Deleted>, Problem> {
     let tenant_id = caller.tenant_id;
     let aggregate = Aggregate::call(tenant_id, call_id);
     let over = |history: &[Recorded]| {
-        let call = known(history)?;
+        let call = known(&caller, history)?;
         if call.ended { Ok(()) } else { Err(Problem::new(Code::CallActive, "hang up first")) }
     };
     over(&app.nats.log.read(&aggregate, 0).await?)?;

@@ -24,7 +24,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::auth::Viewer;
+use crate::auth::{AgentViewer, Caller};
 use crate::extract::{PathId, QueryOf, id_of};
 use crate::money::Usd;
 use crate::openapi::problems;
@@ -74,7 +74,7 @@ impl CallsQuery {
             let statuses = STATUSES.join(", ");
             return Err(Problem::invalid_field("status", format_args!("must be one of {statuses}")));
         }
-        let filter = CallFilter { agent_id, status: self.status.clone(), active_only: false };
+        let filter = CallFilter { agent_id, status: self.status.clone(), ..CallFilter::default() };
         Ok((filter, page_of(self.limit, self.after.as_deref())?))
     }
 
@@ -199,11 +199,11 @@ impl From<TurnRecord> for Turn {
 )]
 async fn list_calls(
     State(app): State<App>,
-    Viewer(caller): Viewer,
+    AgentViewer(caller): AgentViewer,
     QueryOf(query): QueryOf<CallsQuery>,
 ) -> Result<Response, Problem> {
     let (filter, page) = query.parse()?;
-    let (calls, next) = listed(&app, caller.tenant_id, &filter, page).await?;
+    let (calls, next) = listed(&app, &caller, filter, page).await?;
     Ok(list(PATH, &query.filters(), page, next, calls))
 }
 
@@ -220,12 +220,12 @@ async fn list_calls(
 )]
 async fn list_active_calls(
     State(app): State<App>,
-    Viewer(caller): Viewer,
+    AgentViewer(caller): AgentViewer,
     QueryOf(query): QueryOf<PageQuery>,
 ) -> Result<Response, Problem> {
     let page = query.page()?;
     let filter = CallFilter { active_only: true, ..CallFilter::default() };
-    let (calls, next) = listed(&app, caller.tenant_id, &filter, page).await?;
+    let (calls, next) = listed(&app, &caller, filter, page).await?;
     Ok(list("/api/calls/active", &[], page, next, calls))
 }
 
@@ -239,11 +239,11 @@ async fn list_active_calls(
 )]
 async fn get_call(
     State(app): State<App>,
-    Viewer(caller): Viewer,
+    AgentViewer(caller): AgentViewer,
     PathId(call_id): PathId<CallId>,
 ) -> Result<Json<CallWithTurns>, Problem> {
     fresh(&app).await;
-    let record = found(&app, caller.tenant_id, call_id).await?;
+    let record = found(&app, &caller, call_id).await?;
     let turns = calls::turns(&app.database, caller.tenant_id, call_id).await?;
     let names = configuration::agent_names(&app.database, caller.tenant_id, &[record.agent_id]).await?;
     let call = shown(&app, caller.tenant_id, record, &names).await?;
@@ -258,18 +258,23 @@ async fn fresh(app: &App) {
     );
 }
 
-async fn found(app: &App, tenant_id: TenantId, call_id: CallId) -> Result<CallRecord, Problem> {
-    calls::call(&app.database, tenant_id, call_id).await?.ok_or_else(|| Problem::not_found("call"))
+async fn found(app: &App, caller: &Caller, call_id: CallId) -> Result<CallRecord, Problem> {
+    let call = calls::call(&app.database, caller.tenant_id, call_id).await?;
+    let call = call.ok_or_else(|| Problem::not_found("call"))?;
+    caller.check_reaches(call.agent_id, "call")?;
+    Ok(call)
 }
 
 async fn listed(
     app: &App,
-    tenant_id: TenantId,
-    filter: &CallFilter,
+    caller: &Caller,
+    filter: CallFilter,
     page: Page,
 ) -> Result<(Vec<Call>, Option<uuid::Uuid>), Problem> {
     fresh(app).await;
-    let records = calls::calls(&app.database, tenant_id, filter, page).await?;
+    let tenant_id = caller.tenant_id;
+    let filter = CallFilter { agents: caller.reach.only().map(<[_]>::to_vec), ..filter };
+    let records = calls::calls(&app.database, tenant_id, &filter, page).await?;
     let next = next_after(page, records.iter().map(|record| record.id.0));
     let agents: Vec<AgentId> = records.iter().map(|record| record.agent_id).collect();
     let names = configuration::agent_names(&app.database, tenant_id, &agents).await?;

@@ -13,7 +13,7 @@ use self::asked::{Kind, Portion};
 use self::kept::Recording;
 use super::change;
 use crate::App;
-use crate::auth::Viewer;
+use crate::auth::AgentViewer;
 use crate::extract::PathId;
 use crate::openapi::problems;
 use crate::problem::{Code, Problem};
@@ -47,13 +47,13 @@ const CACHING: HeaderValue = HeaderValue::from_static("private, no-cache");
 )]
 pub(super) async fn get_call_recording(
     State(app): State<App>,
-    Viewer(caller): Viewer,
+    AgentViewer(caller): AgentViewer,
     PathId(call_id): PathId<CallId>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let tenant_id = caller.tenant_id;
-    let call = change::known(&app.nats.log.read(&Aggregate::call(tenant_id, call_id), 0).await?)?;
+    let call = change::known(&caller, &app.nats.log.read(&Aggregate::call(tenant_id, call_id), 0).await?)?;
     let started = call.started.ok_or_else(|| Problem::not_found("call"))?.call;
     if !call.ended {
         return Err(Problem::new(Code::CallActive, "there is a recording when the call is over"));

@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::found;
-use crate::auth::Viewer;
+use crate::auth::AgentViewer;
 use crate::extract::PathId;
 use crate::openapi::problems;
 use crate::problem::Problem;
@@ -43,12 +43,12 @@ pub(super) struct CallLine {
 )]
 pub(super) async fn get_call_transcript(
     State(app): State<App>,
-    Viewer(caller): Viewer,
+    AgentViewer(caller): AgentViewer,
     PathId(call_id): PathId<CallId>,
 ) -> Result<Json<Vec<CallLine>>, Problem> {
     let tenant_id = caller.tenant_id;
     freshness::of_aggregate(&app, Projection::Calls, Aggregate::call(tenant_id, call_id)).await;
-    let session_id = found(&app, tenant_id, call_id).await?.session_id;
+    let session_id = found(&app, &caller, call_id).await?.session_id;
     freshness::of_aggregate(&app, Projection::Transcripts, Aggregate::session(tenant_id, session_id)).await;
     let mut lines = Vec::new();
     for message in transcripts::messages(&app.database, tenant_id, session_id).await? {

@@ -21,7 +21,7 @@ use super::reply::{self, Outcome, Reply};
 use super::stream;
 use super::wait::{Waiting, ends};
 use crate::app::SOURCE;
-use crate::auth::{Caller, Developer};
+use crate::auth::{AgentDeveloper, Caller};
 use crate::extract::{PathId, Posted};
 use crate::idempotency::{Makes, Once};
 use crate::openapi::problems;
@@ -89,14 +89,14 @@ struct Accepted {
 )]
 pub(super) async fn post_message(
     State(app): State<App>,
-    Developer(caller): Developer,
+    AgentDeveloper(caller): AgentDeveloper,
     PathId(session_id): PathId<SessionId>,
     posted: Posted<NewMessage>,
 ) -> Result<Response, Problem> {
     check(&posted.body, app.config.urls)?;
     let prefer = Prefer::of(&posted.headers);
     let mode = mode(&posted.headers, prefer);
-    let facts = sessions::find(&app, caller.tenant_id, session_id).await?;
+    let facts = sessions::find(&app, &caller, session_id).await?;
     // Taken before anything is promised: what cannot be waited for is not accepted either.
     let place = place(&app, mode)?;
     let once = posted.claim(&app, caller.tenant_id, Makes::NoSecret).await?;

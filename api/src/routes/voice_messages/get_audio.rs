@@ -13,7 +13,7 @@ use voice::containers::{self, Limits};
 
 use super::audio::SpokenAudio;
 use super::upload::Owner;
-use crate::auth::Viewer;
+use crate::auth::AgentViewer;
 use crate::extract::{PathId, id_of};
 use crate::openapi::problems;
 use crate::problem::{Code, Problem};
@@ -49,7 +49,7 @@ const LONGEST_SECONDS: u32 = 3_600;
 )]
 pub(super) async fn get_spoken_reply(
     State(app): State<App>,
-    Viewer(caller): Viewer,
+    AgentViewer(caller): AgentViewer,
     PathId(session_id): PathId<SessionId>,
     path: RawPathParams,
     headers: HeaderMap,
@@ -58,7 +58,7 @@ pub(super) async fn get_spoken_reply(
     let message_id = path.iter().find(|(name, _)| *name == "message_id").and_then(|(_, text)| id_of(text));
     let message_id = MessageId(message_id.ok_or_else(no_message)?);
     let tenant_id = caller.tenant_id;
-    let facts = sessions::find(&app, tenant_id, session_id).await?;
+    let facts = sessions::find(&app, &caller, session_id).await?;
     let session = Aggregate::session(tenant_id, session_id);
     freshness::of_aggregate(&app, Projection::VoiceMessages, session).await;
     let found = voice_messages::audio(&app.database, tenant_id, session_id, message_id).await?;

@@ -14,7 +14,7 @@ use super::accept::{Accepted, Recording, accept};
 use super::answer::VoiceReply;
 use super::upload::{self, Owner};
 use super::wait::VoiceWaiting;
-use crate::auth::{Caller, Developer};
+use crate::auth::{AgentDeveloper, Caller};
 use crate::extract::PathId;
 use crate::idempotency::{Makes, Once, Sent};
 use crate::openapi::problems;
@@ -60,14 +60,14 @@ struct RecordingForm {
 )]
 pub(super) async fn post_voice_message(
     State(app): State<App>,
-    Developer(caller): Developer,
+    AgentDeveloper(caller): AgentDeveloper,
     PathId(session_id): PathId<SessionId>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let prefer = Prefer::of(&headers);
     let tenant_id = caller.tenant_id;
-    let facts = sessions::find(&app, tenant_id, session_id).await?;
+    let facts = sessions::find(&app, &caller, session_id).await?;
     // Taken before anything is promised: what cannot be waited for is not accepted either.
     let _place = match prefer.respond_async {
         true => None,

@@ -73,7 +73,7 @@ impl Talk {
         media_type: Option<&'static str>,
     ) -> Result<(Owner, Box<VoiceReply>), Problem> {
         let (app, tenant_id) = (&self.app, self.caller.tenant_id);
-        let facts = sessions::find(app, tenant_id, session_id).await?;
+        let facts = sessions::find(app, &self.caller, session_id).await?;
         let owner = Owner { tenant_id, customer_key_id: facts.customer_key_id };
         let upload = upload::of_bytes(app, owner, &utterance, media_type).await?;
         drop(utterance);

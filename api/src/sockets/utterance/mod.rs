@@ -79,7 +79,7 @@ async fn voice_utterances(
     mistakes.into_result()?;
     let Entrance { caller, agent_id } =
         Entrance::pass(&app, &mut parts, query.ticket.as_deref(), query.agent_id).await?;
-    let agent = app.agent(caller.tenant_id, agent_id).await?.ok_or_else(|| Problem::not_found("agent"))?;
+    let agent = app.agent_of(&caller, agent_id).await?;
     if !agent.settings.is_active {
         return Err(Problem::new(Code::AgentUnavailable, "the agent is switched off"));
     }
