@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::follower::Followers;
 use crate::key_uses::KeyUses;
 use crate::problem::{Code, Problem};
+use crate::rates::Rates;
 use crate::recent::Recent;
 use crate::sessions::Sessions;
 use crate::sockets::{MAX_UTTERANCE_SOCKETS, Places};
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
     /// By SHA-256.
     pub keys: Recent<[u8; 32], Arc<KnownKey>>,
     pub key_uses: KeyUses,
+    pub rates: Rates,
     pub sessions: Sessions,
     pub followers: Followers,
     /// The calls whose sockets are here.
@@ -100,6 +102,7 @@ impl App {
             operator_digest: api_key::digest(config.operator_key.expose_secret()),
             keys: Recent::new(),
             key_uses: KeyUses::default(),
+            rates: Rates::new(),
             sessions: Sessions::new(),
             utterance_sockets: Arc::new(Semaphore::new(MAX_UTTERANCE_SOCKETS)),
             pipelines: Arc::new(Semaphore::new(config.sockets.max_pipelines)),

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::problem::{Code, Problem};
 use crate::trace::Trace;
-use crate::{App, api_key};
+use crate::{App, api_key, rates};
 
 /// A tenant's key at work.
 #[derive(Clone, Debug)]
@@ -188,6 +188,8 @@ pub(crate) struct KnownKey {
     key_id: ApiKeyId,
     role: Role,
     reach: Reach,
+    /// `None`: no limit of its own.
+    requests_per_minute: Option<u32>,
     /// `None`: never.
     ends_at: Option<DateTime<Utc>>,
 }
@@ -208,6 +210,8 @@ async fn caller(app: &App, trace: Arc<Trace>, key: &str, needed: Role) -> Result
     let KnownKey { tenant_id, key_id, role, ref reach, .. } = *found;
     let _ = trace.tenant_id.set(tenant_id);
     app.key_uses.note(KeyUse { tenant_id, key_id, at: now });
+    let limit = found.requests_per_minute.map(|per_minute| (key_id, per_minute));
+    rates::count_caller(app, &trace, tenant_id, limit).await?;
     check_role(role, needed)?;
     Ok(Caller { tenant_id, key_id, role, reach: reach.clone(), actor: format!("key:{key_id}"), trace })
 }
@@ -247,6 +251,7 @@ async fn look_up(app: &App, prefix: &str, digest: &[u8; 32]) -> Result<Option<Kn
         key_id: key.key_id,
         role: key.role,
         reach: key.agent_ids.map_or(Reach::All, Reach::Only),
+        requests_per_minute: key.requests_per_minute,
         ends_at: end,
     }))
 }

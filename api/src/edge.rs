@@ -27,6 +27,7 @@ pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let trace = Arc::new(Trace::of(request.headers()));
     let has_large_body = has_large_body(request.headers());
+    let path = request.uri().path().to_owned();
     request.extensions_mut().insert(trace.clone());
 
     // A handler that panics takes only its own request with it.
@@ -41,6 +42,9 @@ pub(crate) async fn surround(mut request: Request, next: Next) -> Response {
         if let Ok(value) = HeaderValue::from_str(value) {
             response.headers_mut().insert(name, value);
         }
+    }
+    if let Some(standing) = trace.rate() {
+        standing.write(&path, response.headers_mut());
     }
     // Perhaps it was refused with its body unread: then the connection is of no more use, and the client must know.
     if has_large_body && !response.status().is_success() {

@@ -29,6 +29,7 @@ mod idempotency;
 mod page;
 mod prefer;
 mod prompt_variables;
+mod rates;
 mod validation;
 mod waiting;
 
@@ -78,6 +79,7 @@ pub struct Api {
 pub async fn run(listener: TcpListener, api: Api, shutdown: CancellationToken) {
     let app = App::new(api, shutdown.clone());
     app.tasks.spawn(key_uses::keep(app.clone(), shutdown.clone()));
+    app.tasks.spawn(rates::exchange(app.clone(), shutdown.clone()));
     server::serve(listener, routes::router(app.clone()), shutdown).await;
     app.tasks.close();
     app.tasks.wait().await;

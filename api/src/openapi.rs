@@ -65,15 +65,18 @@ pub(crate) mod problems {
 
     problems! {
         /// Of every route that wants a key and changes nothing.
-        Reading: MissingApiKey InvalidApiKey Forbidden ValidationFailed UnknownField InternalError Unavailable;
+        Reading: MissingApiKey InvalidApiKey Forbidden ValidationFailed UnknownField RateLimited InternalError
+            Unavailable;
         /// Of every route with a body.
         Writing: MalformedJson InvalidIdempotencyKey MissingApiKey InvalidApiKey Forbidden NotFound RequestTimeout
             Conflict SessionEnded CustomerErased PayloadTooLarge UnsupportedMediaType ValidationFailed UnknownField
-            IdempotencyKeyReused InternalError Unavailable;
+            IdempotencyKeyReused RateLimited InternalError Unavailable;
         /// Of every route with an id in its path.
         OfAnId: NotFound;
         /// Of deleting what others may need.
         OfNeeded: NotFound Conflict PromptInUse;
+        /// Of a job that must not be over.
+        OfAJob: NotFound Conflict JobFinished;
         /// Of a key that must be good.
         OfAKey: NotFound Conflict KeyExpired;
         /// Of a call that must be under way.

@@ -67,6 +67,7 @@ codes! {
     AgentUnavailable = "agent_unavailable", CONFLICT, "The agent is deleted or switched off";
     PromptInUse = "prompt_in_use", CONFLICT, "Agents still use the prompt";
     CustomerErased = "customer_erased", CONFLICT, "The customer's data was erased";
+    JobFinished = "job_finished", CONFLICT, "The job is over";
     KeyExpired = "key_expired", CONFLICT, "The API key has expired";
     Cancelled = "cancelled", CONFLICT, "The job was cancelled";
     RecordingErased = "recording_erased", GONE, "The customer's data was erased, and the recording with it";
@@ -75,6 +76,7 @@ codes! {
     UriTooLong = "uri_too_long", URI_TOO_LONG, "The path is too long";
     HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body is of the wrong media type";
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, "Too many requests in a minute";
     RangeNotSatisfiable = "range_not_satisfiable", RANGE_NOT_SATISFIABLE, "The range begins behind the end";
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY, "Some values are not allowed";
     UnknownField = "unknown_field", UNPROCESSABLE_ENTITY, "There is no such field";
@@ -192,6 +194,11 @@ impl Problem {
     /// NATS or Postgres is away; the same request may succeed in a moment.
     pub(crate) fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
         Self::new(Code::Unavailable, "try again in a moment").caused_by(error)
+    }
+
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.0.retry_after_seconds = Some(seconds);
+        self
     }
 
     pub(crate) fn with_job(mut self, job_id: JobId) -> Self {

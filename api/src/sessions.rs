@@ -78,7 +78,11 @@ pub(crate) async fn find(
     Ok(facts)
 }
 
-async fn find_any(app: &App, tenant_id: TenantId, session_id: SessionId) -> Result<Arc<SessionFacts>, Problem> {
+async fn find_any(
+    app: &App,
+    tenant_id: TenantId,
+    session_id: SessionId,
+) -> Result<Arc<SessionFacts>, Problem> {
     let known = &app.sessions.0;
     if let Some(facts) = known.get(&(tenant_id, session_id)) {
         return Ok(facts);

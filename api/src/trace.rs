@@ -1,9 +1,11 @@
 //! What ties a request to all it causes: its correlation id and its W3C trace context.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use axum::http::{HeaderMap, HeaderName};
 use events::{CorrelationId, Origin, TenantId};
+
+use crate::rates::Standing;
 
 pub(crate) const CORRELATION_HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
 pub(crate) const TRACEPARENT_HEADER: HeaderName = HeaderName::from_static("traceparent");
@@ -16,6 +18,8 @@ pub(crate) struct Trace {
     pub traceparent: String,
     /// Known once the caller's key was looked up; for the log line.
     pub tenant_id: OnceLock<TenantId>,
+    /// Of all limits that the request counted against, the one that will be reached first; for the answer's headers.
+    rate: Mutex<Option<Standing>>,
 }
 
 impl Trace {
@@ -28,7 +32,18 @@ impl Trace {
                 .filter(|sent| is_traceparent(sent))
                 .map_or_else(new_traceparent, str::to_owned),
             tenant_id: OnceLock::new(),
+            rate: Mutex::new(None),
         }
+    }
+
+    /// The request counted against a limit.
+    pub(crate) fn counted(&self, standing: Standing) {
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        *rate = Some(standing.nearer(*rate));
+    }
+
+    pub(crate) fn rate(&self) -> Option<Standing> {
+        *self.rate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The origin of every event that this request causes in the name of `actor`.

@@ -41,6 +41,8 @@ pub struct Settings {
     /// Turns (or tool calls) that one worker process runs at once, and of one tenant at most.
     pub worker_max_running: usize,
     pub worker_max_running_per_tenant: usize,
+    /// Finished jobs are listed for so long.
+    pub job_retention_days: u32,
     /// How often a model may ask for tools in one turn.
     pub max_tool_rounds: u32,
     /// When a webhook that failed is tried again.
@@ -110,6 +112,7 @@ impl Settings {
                 DEFAULT_LIMITS.running_per_tenant,
                 in_range(1, 100_000),
             ),
+            job_retention_days: reader.or("JOB_RETENTION_DAYS", 30, in_range(1, 3_650)),
             max_tool_rounds: reader.or("MAX_TOOL_ROUNDS", workers::DEFAULT_MAX_TOOL_ROUNDS, in_range(0, 64)),
             webhook_schedule: reader.or("WEBHOOK_RETRY_SECONDS", Schedule::default(), schedule),
             sockets: sockets(&mut reader),

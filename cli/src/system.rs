@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use chrono::TimeDelta;
 use domain::PriceList;
 use events::Clock;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -159,9 +160,9 @@ impl System {
             tracker.spawn(api::run_monitoring(listener, self.api(progress.clone(), &prices), later.clone()));
         }
         if roles.have(Role::Projections) {
-            let (settings, end) = (self.settings.clone(), later.clone());
+            let (settings, clock, end) = (self.settings.clone(), self.clock.clone(), later.clone());
             tracker.spawn_blocking(move || {
-                if let Err(error) = project(&settings, &end) {
+                if let Err(error) = project(&settings, clock, &end) {
                     tracing::error!(error = &*error as &dyn std::error::Error, "the projections ended");
                 }
             });
@@ -339,7 +340,7 @@ impl System {
 
 /// Runs the projections until `end`, on a thread of its own with its own connections: applying a batch is work of
 /// milliseconds, and a message on its way must not queue behind it.
-fn project(settings: &Settings, end: &CancellationToken) -> Result<()> {
+fn project(settings: &Settings, clock: Clock, end: &CancellationToken) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let connect = async {
@@ -354,7 +355,9 @@ fn project(settings: &Settings, end: &CancellationToken) -> Result<()> {
         let runners = (0..nats.log.partitions()).map(|partition| {
             projections::runner::run(database.clone(), source.clone(), partition, end.clone())
         });
-        futures_util::future::join_all(runners).await;
+        let keep = TimeDelta::days(settings.job_retention_days.into());
+        let retention = workers::retention::run(nats.log.clone(), database.clone(), clock, keep, end.clone());
+        tokio::join!(futures_util::future::join_all(runners), retention);
         database.close().await;
         Ok(())
     })

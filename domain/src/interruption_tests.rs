@@ -158,3 +158,26 @@ fn a_snapshot_of_a_version_that_knew_no_calls_is_read() {
     let snapshot = serde_json::to_value(&interrupted).unwrap();
     assert_eq!(serde_json::from_value::<Session>(snapshot).unwrap(), interrupted);
 }
+
+fn not_wanted(job: u128) -> Payload {
+    CancelRequested { job_id: id(job), by: "key:1".to_owned() }.into()
+}
+
+#[test]
+fn a_job_that_waits_can_end_at_once_and_one_under_way_must_be_told() {
+    let session = asked(vec![message(8)]);
+    assert_eq!(session.cancel(id(7)), Cancelling::Ask);
+    assert!(matches!(session.cancel(id(8)), Cancelling::End(pending) if pending.job_id == id(8)));
+    assert_eq!(session.cancel(id(9)), Cancelling::NotPending);
+    let told = asked(vec![not_wanted(7), not_wanted(9)]);
+    assert_eq!(told.cancel(id(7)), Cancelling::Asked);
+    assert!(told.pending[0].cancelled);
+    assert_eq!(asked(vec![replied(7, None)]).cancel(id(7)), Cancelling::NotPending);
+}
+
+#[test]
+fn of_a_cancelled_answer_the_words_that_were_written_stay() {
+    let session = asked(vec![not_wanted(7), cut_short(7), failed(7)]);
+    assert_eq!(lines(&session), [("customer", id(2)), ("assistant", id(5))]);
+    assert_eq!(session.turn, None);
+}

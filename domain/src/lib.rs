@@ -28,7 +28,7 @@ pub use limits::Limits;
 pub use month::{Month, Zone};
 pub use prices::{PriceBook, PriceList, PricesAt, SpeechWork, Tokens, Work};
 pub use prompt::Prompt;
-pub use session::{Claim, Held, Line, Pending, Session, ToolCall, Turn};
+pub use session::{Cancelling, Claim, Held, Line, Pending, Session, ToolCall, Turn};
 pub use webhooks::Webhooks;
 
 /// What is wrong with something that a tenant has set.

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use chrono::{DateTime, Utc};
 use events::prompt::PromptVersion;
-use events::session::{Channel, ReplyInterrupted, SpokenMessage, ToolStatus};
+use events::session::{CancelRequested, Channel, ReplyInterrupted, SpokenMessage, ToolStatus};
 use events::webhook::Callback;
 use events::{
     AgentId, CorrelationId, CustomerKeyId, EventId, JobId, MessageId, Origin, Payload, Recorded, Sealed,
@@ -114,6 +114,9 @@ pub struct Pending {
     /// The caller spoke on before the answer was complete. Whatever it still becomes, this is all of it that was said.
     #[serde(default)]
     pub interrupted: Option<Heard>,
+    /// The answer is not wanted any more; the turn under way ends without it.
+    #[serde(default)]
+    pub cancelled: bool,
 }
 
 impl Pending {
@@ -190,6 +193,19 @@ pub enum Claim {
     Nothing,
 }
 
+/// What is to be done about a job that is not wanted any more.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cancelling {
+    /// Nobody works on it: it ends here and now.
+    End(Pending),
+    /// Its turn is under way and must be told.
+    Ask,
+    /// That was done before.
+    Asked,
+    /// No message of this job waits for an answer.
+    NotPending,
+}
+
 impl Session {
     /// The fold of `history`.
     pub fn of(history: &[Recorded]) -> Self {
@@ -232,6 +248,7 @@ impl Session {
                     callback: received.callback.clone(),
                     aloud: received.aloud,
                     interrupted: None,
+                    cancelled: false,
                 });
             }
             Payload::TurnStarted(started) => {
@@ -283,6 +300,11 @@ impl Session {
                 self.ended |= reply.then.is_some();
             }
             Payload::TurnFailed(failed) => _ = self.finish(failed.message_id),
+            Payload::CancelRequested(CancelRequested { job_id, .. }) => {
+                if let Some(pending) = self.pending.iter_mut().find(|pending| pending.job_id == *job_id) {
+                    pending.cancelled = true;
+                }
+            }
             Payload::ReplyInterrupted(interrupted) => self.interrupt(interrupted, envelope.id),
             Payload::SessionEnded(_) => self.ended = true,
             _ => {}
@@ -299,6 +321,19 @@ impl Session {
                 Claim::TakeOver(message.clone(), turn.clone())
             }
             (Some(_), Some(_)) => Claim::Stale,
+        }
+    }
+
+    /// How the answer to `job_id` is called off.
+    pub fn cancel(&self, job_id: JobId) -> Cancelling {
+        let Some(pending) = self.pending.iter().find(|pending| pending.job_id == job_id) else {
+            return Cancelling::NotPending;
+        };
+        let is_under_way = self.turn.as_ref().is_some_and(|turn| turn.message_id == pending.message_id);
+        match (is_under_way, pending.cancelled) {
+            (false, _) => Cancelling::End(pending.clone()),
+            (true, false) => Cancelling::Ask,
+            (true, true) => Cancelling::Asked,
         }
     }
 

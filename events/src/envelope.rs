@@ -116,12 +116,14 @@ pub enum Family {
     Webhooks,
     /// What was sent to one webhook, under its id; to addresses that messages brought along, under the tenant's.
     WebhookDeliveries,
+    /// What becomes of the jobs of one partition; no job's own history.
+    Jobs,
     /// The installation itself: dead letters.
     System,
 }
 
 impl Family {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Tenant,
         Self::Key,
         Self::Agent,
@@ -142,6 +144,7 @@ impl Family {
         Self::ToolRun,
         Self::Webhooks,
         Self::WebhookDeliveries,
+        Self::Jobs,
         Self::System,
     ];
 
@@ -167,6 +170,7 @@ impl Family {
             Self::ToolRun => "tool_run",
             Self::Webhooks => "webhooks",
             Self::WebhookDeliveries => "webhook_deliveries",
+            Self::Jobs => "jobs",
             Self::System => "system",
         }
     }
@@ -307,6 +311,11 @@ impl Aggregate {
     pub fn webhook_deliveries(tenant_id: TenantId, webhook_id: Option<WebhookId>) -> Self {
         let id = webhook_id.map_or(tenant_id.0, Uuid::from);
         Self { tenant_id, family: Family::WebhookDeliveries, id }
+    }
+
+    /// `id` is any that leads to the partition.
+    pub fn jobs(id: Uuid) -> Self {
+        Self { tenant_id: TenantId::SYSTEM, family: Family::Jobs, id }
     }
 
     pub fn system() -> Self {

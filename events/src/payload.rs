@@ -127,6 +127,7 @@ payloads! {
     SessionEnded(session::SessionEnded) = "vocalbridge.session.ended", version 1, lane Note;
     Greeted(session::Greeted) = "vocalbridge.session.greeted", version 1, lane Note;
     ReplyInterrupted(session::ReplyInterrupted) = "vocalbridge.session.reply_interrupted", version 1, lane Note;
+    CancelRequested(session::CancelRequested) = "vocalbridge.session.cancel_requested", version 1, lane Note;
     CallStarted(call::CallStarted) = "vocalbridge.call.started", version 1, lane Voice;
     CallClaimed(call::CallClaimed) = "vocalbridge.call.claimed", version 1, lane Note;
     CallConnected(call::CallConnected) = "vocalbridge.call.connected", version 1, lane Note;
@@ -166,5 +167,6 @@ payloads! {
     DeliveryAttempted(webhook::DeliveryAttempted) = "vocalbridge.webhook.delivery_attempted", version 1, lane Note;
     DeliveryAbandoned(webhook::DeliveryAbandoned) = "vocalbridge.webhook.delivery_abandoned", version 1, lane Note;
     TenantWebhookSecretRotated(tenant::WebhookSecretRotated) = "vocalbridge.tenant.webhook_secret_rotated", version 1, lane Note;
+    JobsRetired(system::JobsRetired) = "vocalbridge.jobs.retired", version 1, lane Note;
     DeliveryParked(system::DeliveryParked) = "vocalbridge.system.delivery_parked", version 1, lane Note;
 }

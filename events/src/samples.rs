@@ -20,7 +20,7 @@ use crate::prompt::{
     DefaultPromptChosen, PromptCreated, PromptDeleted, PromptSettings, PromptUpdated, PromptVersion,
 };
 use crate::session::*;
-use crate::system::DeliveryParked;
+use crate::system::{DeliveryParked, JobsRetired};
 use crate::telephony::{NumberAssigned, NumberReleased, TwilioConfigured, TwilioRemoved};
 use crate::tenant::{KeyCreated, KeyRevoked, KeyRotated, Role, TenantCreated};
 use crate::tool_run::{ToolRunCompleted, ToolRunRequested};
@@ -290,6 +290,7 @@ pub fn payloads() -> Vec<Payload> {
             content: sealed(),
         }
         .into(),
+        CancelRequested { job_id, by: "key:0193e2f4-5f1c-7c52-9d3f-0242ac120002".to_owned() }.into(),
         ReplyInterrupted {
             job_id,
             message_id: MessageId(id(6)),
@@ -412,6 +413,7 @@ pub fn payloads() -> Vec<Payload> {
         }
         .into(),
         TwilioRemoved {}.into(),
+        JobsRetired { finished_before: time() }.into(),
         DeliveryParked {
             consumer: "turns".to_owned(),
             partition: 0,
@@ -447,6 +449,7 @@ pub fn events() -> Vec<Event> {
             }
             Payload::TenantRepriced(_) => Aggregate::repricing(id(30).into()),
             Payload::LedgerAdjusted(_) => Aggregate::ledger(tenant_id),
+            Payload::JobsRetired(_) => Aggregate::jobs(id(30)),
             Payload::DefaultPromptChosen(_) => Aggregate::default_prompt(tenant_id),
             Payload::AppointmentBooked(_) => Aggregate::calendar(tenant_id, AgentId(id(4))),
             Payload::FunctionCreated(_) | Payload::FunctionUpdated(_) | Payload::FunctionDeleted(_) => {

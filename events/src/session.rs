@@ -408,6 +408,15 @@ pub struct ReplyInterrupted {
     pub queued_ms: u64,
 }
 
+/// Somebody does not want the answer any more. Whoever works on it stops, and ends the job as cancelled; a job that
+/// nobody works on ends without this event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CancelRequested {
+    pub job_id: JobId,
+    /// Who asked, as in an event's `actor`.
+    pub by: String,
+}
+
 /// The conversation is over; later messages are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionEnded {

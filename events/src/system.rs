@@ -1,5 +1,6 @@
 //! Events about the installation itself.
 
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,4 +14,10 @@ pub struct DeliveryParked {
     pub reason: String,
     /// How often it was tried.
     pub deliveries: u32,
+}
+
+/// Jobs that finished long ago leave the list of jobs: those of the event's own partition that stand before it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JobsRetired {
+    pub finished_before: DateTime<Utc>,
 }

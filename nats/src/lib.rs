@@ -17,6 +17,7 @@ pub mod media;
 mod message;
 pub mod notes;
 pub mod once;
+pub mod rates;
 pub mod reader;
 pub mod recordings;
 mod stored;
@@ -32,6 +33,7 @@ pub use log::{AppendError, Expect, Log, PendingAppend, ReadError};
 pub use media::Media;
 pub use notes::Notes;
 pub use once::OnceStore;
+pub use rates::Rates;
 pub use recordings::Recordings;
 pub use topology::{ConsumerSpec, TopologyConfig};
 
@@ -69,6 +71,7 @@ pub struct Nats {
     pub idempotency: OnceStore,
     pub notes: Notes,
     pub checkpoints: Checkpoints,
+    pub rates: Rates,
     client: async_nats::Client,
 }
 
@@ -109,6 +112,7 @@ impl Nats {
             log,
             live: Live::new(client.clone()),
             media: Media::new(client.clone()),
+            rates: Rates::new(client.clone()),
             recordings,
             artefacts,
             idempotency,

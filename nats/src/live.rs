@@ -67,6 +67,12 @@ const DELTA: &str = "delta";
 const EVENT: &str = "event";
 const POSITION: &str = "Vocalbridge-Position";
 
+impl LiveError {
+    pub(crate) fn new(subject: &str, source: async_nats::Error) -> Self {
+        Self { subject: subject.to_owned(), source }
+    }
+}
+
 impl Live {
     pub(crate) fn new(client: Client) -> Self {
         Self { client }

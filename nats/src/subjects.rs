@@ -83,6 +83,9 @@ pub fn cancel(job_id: JobId) -> String {
     format!("cancel.{job_id}")
 }
 
+/// What processes let through of limits that they share.
+pub(crate) const RATES: &str = "rates";
+
 pub const CANCEL_FILTER: &str = "cancel.*";
 
 /// The job in such a subject.

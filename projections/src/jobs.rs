@@ -1,5 +1,6 @@
 //! Projection `jobs`: accepted work as its user sees it.
 
+mod record;
 mod row;
 
 use std::borrow::Cow;
@@ -7,7 +8,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use events::session::{BilledAttempt, Channel, FailureCode, ReplyCompleted, TurnFailed};
-use events::{AgentId, Entry, Event, EventId, JobId, MessageId, Payload, Sealed, SessionId, TenantId};
+use events::{AgentId, Entry, Event, EventId, JobId, MessageId, Payload, Position, TenantId};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -15,122 +16,12 @@ use uuid::Uuid;
 use crate::column::{big, column, json, readable, text, uuids};
 use crate::database::{Database, Error, Page};
 use crate::projection::Table;
-use crate::voice_messages::{self, VoiceJob};
+use crate::voice_messages;
 
+pub use record::{JobEnding, JobFilter, JobKind, JobOutcome, JobRecord, JobStage, JobStatus};
 use row::JobRow;
 
 pub(crate) const TABLES: &[Table] = &[Table { name: "jobs", key: &["tenant_id", "job_id"] }];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobKind {
-    Message,
-    /// A message that was spoken into a file; it is finished once its reply was spoken, too.
-    VoiceMessage,
-}
-
-impl JobKind {
-    pub const ALL: [Self; 2] = [Self::Message, Self::VoiceMessage];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Message => "message",
-            Self::VoiceMessage => "voice_message",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobStatus {
-    Queued,
-    Running,
-    Succeeded,
-    Failed,
-    Cancelled,
-}
-
-impl JobStatus {
-    pub const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
-    }
-}
-
-/// Accepted work and what became of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct JobRecord {
-    pub id: JobId,
-    pub kind: JobKind,
-    pub status: JobStatus,
-    pub session_id: SessionId,
-    /// The customer's message.
-    pub in_reply_to: MessageId,
-    pub correlation_id: String,
-    /// How many workers have taken the turn, one after the other.
-    pub turn_attempts: u64,
-    /// `host:pid` of the last of them.
-    pub worker_id: Option<String>,
-    pub created_at: DateTime<Utc>,
-    pub started_at: Option<DateTime<Utc>>,
-    pub finished_at: Option<DateTime<Utc>>,
-    /// `None` until it is finished.
-    pub outcome: Option<JobOutcome>,
-    /// What a voice message has besides; `None`: it is none.
-    pub voice: Option<VoiceJob>,
-}
-
-/// Which jobs are wanted; `None` is any.
-#[derive(Clone, Debug, Default)]
-pub struct JobFilter {
-    pub status: Option<JobStatus>,
-    pub kind: Option<JobKind>,
-    pub session_id: Option<SessionId>,
-    /// Only those of these agents' sessions.
-    pub agents: Option<Vec<AgentId>>,
-}
-
-/// How a job ended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct JobOutcome {
-    pub agent_id: AgentId,
-    pub channel: Channel,
-    pub latency_ms: u64,
-    /// Vendor requests over the whole message.
-    pub attempts: u64,
-    /// Sums over the bill.
-    pub tokens_in: u64,
-    pub tokens_out: u64,
-    /// USD.
-    pub cost_usd: Decimal,
-    pub ending: JobEnding,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum JobEnding {
-    Replied {
-        message_id: MessageId,
-        content: Sealed,
-        /// The event that `content` is sealed for.
-        sealed_for: EventId,
-        provider: String,
-        model: String,
-        tools_called: Vec<String>,
-    },
-    Failed {
-        code: FailureCode,
-        detail: String,
-    },
-}
 
 const CODES: [FailureCode; 11] = [
     FailureCode::VendorFailed,
@@ -274,7 +165,30 @@ impl<'a> Patch<'a> {
 }
 
 pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
+    write(connection, entries).await?;
+    for (partition, sequence, event) in entries.iter().filter_map(|entry| {
+        let Position { partition, sequence } = entry.position;
+        entry.event.as_ref().ok().map(|event| (partition, sequence, event))
+    }) {
+        // After what stands before it and, in a batch, also after what stands behind it: `sequence` tells them apart.
+        if let Payload::JobsRetired(retired) = &event.payload {
+            sqlx::query!(
+                "delete from jobs where partition = $1 and finished_at < $2 and sequence < $3",
+                i32::from(partition),
+                retired.finished_before,
+                big(sequence),
+            )
+            .execute(&mut *connection)
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+async fn write(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
     let rows = fold(entries);
+    // A batch is of one partition.
+    let partition = entries.first().map_or(0, |entry| i32::from(entry.position.partition));
     if rows.is_empty() {
         return Ok(());
     }
@@ -327,11 +241,11 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
          insert into jobs (tenant_id, job_id, kind, status, session_id, in_reply_to, correlation_id, turn_attempts,
             worker_id, created_at, started_at, finished_at, agent_id, channel, message_id, content_key_id,
             content_ciphertext, content_event_id, provider, model, tokens_in, tokens_out, cost_usd, latency_ms,
-            tools_called, attempts, error_code, error_detail, sequence)
+            tools_called, attempts, error_code, error_detail, sequence, partition)
          select tenant_id, job_id, kind, status, session_id, in_reply_to, correlation_id,
             coalesce(turn_attempts, 0), worker_id, created_at, started_at, finished_at, agent_id, channel, message_id,
             content_key_id, content_ciphertext, content_event_id, provider, model, tokens_in, tokens_out, cost_usd,
-            latency_ms, tools_called::json, attempts, error_code, error_detail, sequence
+            latency_ms, tools_called::json, attempts, error_code, error_detail, sequence, $30
          from patch where patch.created_at is not null
          on conflict on constraint jobs_pkey do update set
             (status, turn_attempts, worker_id, started_at, finished_at, agent_id, channel, message_id, content_key_id,
@@ -372,10 +286,30 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
         column!(failures, |failure| failure.map(|failure| text(&failure.detail).into_owned())) as _,
         column!(rows, |row| row.sequence) as _,
         column!(rows, |row| row.received.map(|received| received.kind.as_str())) as _,
+        partition,
     )
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Whether there are jobs in `partition` that finished before then.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn any_finished_before(
+    database: &Database,
+    partition: u16,
+    before: DateTime<Utc>,
+) -> Result<bool, Error> {
+    let found = sqlx::query_scalar!(
+        r#"select has_jobs_finished_before($1, $2) as "found!""#,
+        i32::from(partition),
+        before
+    )
+    .fetch_one(database.app())
+    .await?;
+    Ok(found)
 }
 
 /// # Errors
@@ -471,9 +405,13 @@ async fn add_voices(
                 Some(voiced) => record.finished_at = Some(voiced.at),
                 None => {
                     record.status = JobStatus::Running;
+                    record.stage = Some(JobStage::Speaking);
                     (record.finished_at, record.outcome) = (None, None);
                 }
             }
+        }
+        if record.status == JobStatus::Queued && voice.transcript.is_none() {
+            record.stage = Some(JobStage::Hearing);
         }
         record.voice = Some(voice);
     }

@@ -191,7 +191,11 @@ async fn a_key_for_one_agent_sees_and_uses_that_agent_alone() {
     assert_eq!(scoped.say(&theirs, "Hello").await.status, StatusCode::NOT_FOUND);
     let run = json!({ "agent_id": foreign, "arguments": { "invoice_id": "INV-TC-001" } });
     scoped.post("/api/tools/invoice_lookup/run", run).await.assert_problem(404, "not_found", "a tool");
-    scoped.post("/api/ws-tickets", json!({ "agent_id": foreign })).await.assert_problem(404, "not_found", "a ticket");
+    scoped.post("/api/ws-tickets", json!({ "agent_id": foreign })).await.assert_problem(
+        404,
+        "not_found",
+        "a ticket",
+    );
     // What is the whole tenant's is not a key's that is for one agent.
     for path in ["/api/custom-functions", "/api/system-prompts", "/api/analytics/usage"] {
         scoped.get(path).await.assert_problem(403, "forbidden", path);

@@ -1,6 +1,7 @@
 //! The whole system against real parts. One file per promise.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod accounting;
 mod appointments;
 mod bad_input;
 mod browser_calls;
@@ -17,6 +18,8 @@ mod hostile_sockets;
 mod house;
 mod idempotency;
 mod isolation;
+mod job_cancel;
+mod job_retention;
 mod keys;
 mod limits;
 mod log;
@@ -29,6 +32,7 @@ mod parting;
 mod phone_numbers;
 mod prices;
 mod prompts;
+mod rate_limits;
 mod real_vendors;
 mod recordings;
 mod repricings;

@@ -11,6 +11,7 @@ mod agents;
 mod mcp_servers;
 mod prompts;
 pub mod repricings;
+pub mod retention;
 mod secret_headers;
 mod sessions;
 pub mod summaries;

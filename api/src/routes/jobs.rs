@@ -2,13 +2,15 @@
 
 #![expect(unused_qualifications, reason = "utoipa's macro qualifies the parameters' types")]
 
+mod cancel;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use events::{JobId, Position, SessionId, TenantId};
-use projections::{Page, Projection};
 use projections::jobs::{self, JobFilter, JobKind, JobRecord, JobStatus};
+use projections::{Page, Projection};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -26,7 +28,7 @@ use crate::{App, freshness, sessions};
 const PATH: &str = "/api/jobs";
 
 pub(crate) fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_jobs)).routes(routes!(get_job))
+    OpenApiRouter::new().routes(routes!(list_jobs)).routes(routes!(get_job)).merge(cancel::router())
 }
 
 /// Which of them are wanted.
@@ -50,9 +52,10 @@ struct JobsQuery {
 
 impl JobsQuery {
     fn parse(&self, reach: &Reach) -> Result<(JobFilter, Page), Problem> {
-        let session_id = self.session_id.as_deref().map(|sent| {
-            id_of(sent).ok_or_else(|| Problem::invalid_field("session_id", "must be a UUID"))
-        });
+        let session_id = self
+            .session_id
+            .as_deref()
+            .map(|sent| id_of(sent).ok_or_else(|| Problem::invalid_field("session_id", "must be a UUID")));
         let filter = JobFilter {
             status: one_of("status", self.status.as_deref(), &JobStatus::ALL, JobStatus::as_str)?,
             kind: one_of("kind", self.kind.as_deref(), &JobKind::ALL, JobKind::as_str)?,
@@ -63,7 +66,11 @@ impl JobsQuery {
     }
 
     fn filters(&self) -> [(&'static str, Option<String>); 3] {
-        [("status", self.status.clone()), ("kind", self.kind.clone()), ("session_id", self.session_id.clone())]
+        [
+            ("status", self.status.clone()),
+            ("kind", self.kind.clone()),
+            ("session_id", self.session_id.clone()),
+        ]
     }
 }
 
@@ -93,6 +100,8 @@ pub(crate) struct Job {
     status: &'static str,
     #[schema(value_type = Uuid)]
     session_id: SessionId,
+    /// `null` while it waits, and once it is over.
+    progress: Option<Progress>,
     /// What the waiting POST would have answered; `null` until the job has succeeded.
     result: Option<JobResult>,
     /// `null` unless the job failed.
@@ -102,6 +111,15 @@ pub(crate) struct Job {
     created_at: DateTime<Utc>,
     /// `null` until the job is over.
     finished_at: Option<DateTime<Utc>>,
+}
+
+/// How far a job has come.
+#[derive(Debug, Serialize, ToSchema)]
+struct Progress {
+    /// `hearing` (a recording is put into words), `answering` (vendors and tools are asked) or `speaking` (the reply is
+    /// spoken into a file).
+    #[schema(example = "answering")]
+    stage: &'static str,
 }
 
 /// A message's reply, or that of a message that was spoken.
@@ -129,12 +147,17 @@ impl Job {
             kind: kind.as_str(),
             status: JobStatus::Queued.as_str(),
             session_id,
+            progress: None,
             result: None,
             error: None,
             attempts: 0,
             created_at,
             finished_at: None,
         }
+    }
+
+    fn is_finished_otherwise(&self) -> bool {
+        self.finished_at.is_some() && self.status != JobStatus::Cancelled.as_str()
     }
 }
 
@@ -160,6 +183,7 @@ async fn answered(app: &App, tenant_id: TenantId, record: JobRecord) -> Result<J
         kind: record.kind.as_str(),
         status: record.status.as_str(),
         session_id: record.session_id,
+        progress: record.stage.map(|stage| Progress { stage: stage.as_str() }),
         result,
         error,
         attempts: record.turn_attempts,

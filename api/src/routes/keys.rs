@@ -38,7 +38,10 @@ const DEFAULT_GRACE_SECONDS: u32 = 24 * 3_600;
 const MAX_GRACE_SECONDS: u32 = 30 * 24 * 3_600;
 
 pub(crate) fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_keys, create_key)).routes(routes!(revoke_key)).routes(routes!(rotate_key))
+    OpenApiRouter::new()
+        .routes(routes!(list_keys, create_key))
+        .routes(routes!(revoke_key))
+        .routes(routes!(rotate_key))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

@@ -139,6 +139,8 @@ fn cors(config: &Config) -> CorsLayer {
             header::LOCATION,
             header::LINK,
             header::RETRY_AFTER,
+            HeaderName::from_static("ratelimit"),
+            HeaderName::from_static("ratelimit-policy"),
             header::ETAG,
             header::ACCEPT_RANGES,
             header::CONTENT_RANGE,

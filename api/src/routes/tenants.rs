@@ -173,7 +173,10 @@ async fn list_tenants(
     get, path = "/api/tenants/me", tag = "Tenants", operation_id = "get_own_tenant",
     responses((status = 200, description = "The tenant", body = Tenant), problems::Reading, problems::OfAnId)
 )]
-async fn get_own_tenant(State(app): State<App>, AgentViewer(caller): AgentViewer) -> Result<Json<Tenant>, Problem> {
+async fn get_own_tenant(
+    State(app): State<App>,
+    AgentViewer(caller): AgentViewer,
+) -> Result<Json<Tenant>, Problem> {
     freshness::of_aggregate(&app, Projection::Configuration, Aggregate::tenant(caller.tenant_id)).await;
     let tenant = configuration::tenant(&app.database, caller.tenant_id).await?;
     tenant.map(|tenant| Json(tenant.into())).ok_or_else(|| Problem::not_found("tenant"))

@@ -9,10 +9,10 @@ use events::{AgentId, Aggregate, ApiKeyId, Payload, TenantId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::App;
 use crate::auth::{self, AgentDeveloper, Caller, Reach};
 use crate::problem::{Code, Problem};
 use crate::tokens::{self, Claims, TokenError};
+use crate::{App, rates};
 
 /// Lets somebody open one socket in place of an API key.
 #[derive(Serialize, Deserialize)]
@@ -57,6 +57,7 @@ impl Entrance {
                 check_stands(app, &ticket).await?;
                 let trace = auth::trace_of(parts);
                 let _ = trace.tenant_id.set(ticket.tenant_id);
+                rates::count_caller(app, &trace, ticket.tenant_id, None).await?;
                 let caller = Caller {
                     tenant_id: ticket.tenant_id,
                     key_id: ticket.key_id,

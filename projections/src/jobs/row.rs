@@ -6,7 +6,7 @@ use events::{AgentId, EventId, JobId, MessageId, Sealed, SessionId};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use super::{CODES, JobEnding, JobKind, JobOutcome, JobRecord, JobStatus};
+use super::{CODES, JobEnding, JobKind, JobOutcome, JobRecord, JobStage, JobStatus};
 use crate::column::count;
 use crate::database::{Error, parsed, variant};
 use crate::transcripts::CHANNELS;
@@ -58,10 +58,12 @@ impl JobRow {
             }),
             _ => None,
         };
+        let status = variant("status", &self.status, &JobStatus::ALL, JobStatus::as_str)?;
         Ok(JobRecord {
             id: JobId(self.job_id),
             kind: variant("kind", &self.kind, &JobKind::ALL, JobKind::as_str)?,
-            status: variant("status", &self.status, &JobStatus::ALL, JobStatus::as_str)?,
+            status,
+            stage: (status == JobStatus::Running).then_some(JobStage::Answering),
             session_id: SessionId(self.session_id),
             in_reply_to: MessageId(self.in_reply_to),
             correlation_id: self.correlation_id,

@@ -224,7 +224,7 @@ async fn a_job_is_followed_from_queued_to_its_end() {
     let agents = |agent_id| Some(vec![agent_id]);
     for (filter, expected) in [
         (JobFilter { status: Some(JobStatus::Failed), ..all.clone() }, vec![failed.job_id]),
-        (JobFilter { status: Some(JobStatus::Running), ..all.clone() }, vec![]),
+        (JobFilter { status: Some(Running), ..all.clone() }, vec![]),
         (JobFilter { kind: Some(JobKind::VoiceMessage), ..all.clone() }, vec![]),
         (JobFilter { kind: Some(JobKind::Message), ..all.clone() }, vec![failed.job_id, answered.job_id]),
         (JobFilter { session_id: Some(answered.session_id), ..all.clone() }, vec![answered.job_id]),

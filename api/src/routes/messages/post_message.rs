@@ -30,7 +30,7 @@ use crate::problem::{Code, Problem};
 use crate::routes::jobs::{self, Job};
 use crate::sessions::SessionFacts;
 use crate::validation::Mistakes;
-use crate::{App, sessions};
+use crate::{App, rates, sessions};
 
 /// What the customer says.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -211,6 +211,7 @@ async fn accept(app: &App, caller: &Caller, message: &Message<'_>, once: &Once) 
     let agent = app.agent(tenant_id, facts.agent_id).await?.filter(|agent| agent.settings.is_active);
     let agent =
         agent.ok_or_else(|| Problem::new(Code::AgentUnavailable, "open a session with another agent"))?;
+    rates::count_agent(app, &caller.trace, &agent)?;
     let seal = async |text: &str| app.keyring.seal(tenant_id, facts.customer_key_id.0, event_id, text).await;
     let callback = match &sent.webhook_url {
         Some(url) => Some(Callback { url: seal(url).await?, sealed_for: event_id }),

@@ -14,12 +14,12 @@ use uuid::Uuid;
 use vendors::telephony::twiml::{self, Verb};
 
 use super::signed::Webhook;
-use crate::App;
 use crate::calls::{self, NewCall};
 use crate::openapi::problems;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::sockets::StreamToken;
 use crate::twilio::{self, Route};
+use crate::{App, rates};
 
 const PATH: &str = "/api/twilio/incoming";
 /// A call that has lost its stream so often is not brought back any more.
@@ -87,6 +87,14 @@ impl Caller<'_> {
         let Some(agent) = agent else {
             return Ok(said("Nobody can take your call at the moment. Goodbye.", ENGLISH));
         };
+        let trace = &webhook.trace;
+        let counted = rates::count_caller(app, trace, tenant_id, None).await;
+        match counted.and_then(|()| rates::count_agent(app, trace, &agent)) {
+            Err(problem) if problem.code() == Code::RateLimited => {
+                return Ok(said("All lines are busy. Please call again in a moment. Goodbye.", ENGLISH));
+            }
+            counted => counted?,
+        }
         if !app.places.has_room() {
             return Ok(answered([Verb::RejectAsBusy]));
         }

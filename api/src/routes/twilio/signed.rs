@@ -24,7 +24,7 @@ pub(super) struct Webhook {
     /// The public one.
     url: String,
     signature: String,
-    trace: Arc<Trace>,
+    pub(super) trace: Arc<Trace>,
 }
 
 impl FromRequest<App> for Webhook {

@@ -6,12 +6,12 @@ use nats::Expect;
 
 use super::answer::{self, VoiceOutcome};
 use super::upload::{self, Upload};
-use crate::App;
 use crate::app::SOURCE;
 use crate::auth::Caller;
 use crate::idempotency::Once;
 use crate::problem::{Code, Problem};
 use crate::sessions::SessionFacts;
+use crate::{App, rates};
 
 /// A recording that stands in the log.
 pub(crate) struct Accepted {
@@ -87,6 +87,7 @@ async fn received(
     let agent = app.agent(caller.tenant_id, facts.agent_id).await?.filter(|agent| agent.settings.is_active);
     let agent =
         agent.ok_or_else(|| Problem::new(Code::AgentUnavailable, "open a session with another agent"))?;
+    rates::count_agent(app, &caller.trace, &agent)?;
     Ok(RecordingReceived {
         message_id: once.derived::<MessageId>("message"),
         job_id: once.voice_job(),

@@ -22,12 +22,12 @@ use super::refusal::Refusal;
 use super::ticket::Entrance;
 use super::wire::Wire;
 use super::{origin, upgrade};
-use crate::App;
 use crate::calls::{self, NewCall};
 use crate::extract::QueryOf;
 use crate::openapi::problems;
 use crate::problem::{Code, Problem};
 use crate::validation::Mistakes;
+use crate::{App, rates};
 use wire::BrowserWire;
 
 pub(super) fn router() -> OpenApiRouter<App> {
@@ -78,6 +78,7 @@ async fn voice_browser(
     if !agent.settings.is_active {
         return Err(Problem::new(Code::AgentUnavailable, "the agent is switched off"));
     }
+    rates::count_agent(&app, &caller.trace, &agent)?;
     let call = BrowserCall {
         call_id: CallId::new(),
         tenant_id: caller.tenant_id,
