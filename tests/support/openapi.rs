@@ -14,6 +14,24 @@ pub struct Route {
     /// With `{id}` where an id goes.
     pub path: String,
     pub operation: Value,
+    /// Every parameter, and every field of the body, that names something by its id.
+    pub ids: Vec<IdParameter>,
+}
+
+/// Where an operation takes an id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IdParameter {
+    pub place: Place,
+    pub name: String,
+    /// A list of ids.
+    pub several: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    Path,
+    Query,
+    Body,
 }
 
 impl Route {
@@ -124,9 +142,70 @@ pub async fn routes(client: &Client) -> Vec<Route> {
     for (path, item) in document["paths"].as_object().expect("the document has paths") {
         for (method, operation) in item.as_object().unwrap() {
             let method = method.to_uppercase().parse().unwrap();
-            routes.push(Route { method, path: path.clone(), operation: operation.clone() });
+            let ids = ids(&document, operation);
+            routes.push(Route { method, path: path.clone(), operation: operation.clone(), ids });
         }
     }
     assert!(routes.len() > 20, "the document lists the routes: {}", routes.len());
     routes
+}
+
+fn ids(document: &Value, operation: &Value) -> Vec<IdParameter> {
+    let mut ids = Vec::new();
+    for parameter in operation["parameters"].as_array().into_iter().flatten() {
+        let place = match parameter["in"].as_str() {
+            Some("path") => Place::Path,
+            Some("query") => Place::Query,
+            _ => continue,
+        };
+        let name = parameter["name"].as_str().unwrap().to_owned();
+        // Whatever stands in a path names something.
+        if place == Place::Path || is_id(document, &name, &parameter["schema"]) {
+            ids.push(IdParameter { place, name, several: false });
+        }
+    }
+    for media in
+        operation["requestBody"]["content"].as_object().into_iter().flat_map(|content| content.values())
+    {
+        for (name, schema) in fields(document, &media["schema"]) {
+            let several = resolved(document, &schema)
+                .iter()
+                .any(|schema| is_id(document, name.trim_end_matches('s'), &schema["items"]));
+            if several || is_id(document, &name, &schema) {
+                ids.push(IdParameter { place: Place::Body, name, several });
+            }
+        }
+    }
+    ids
+}
+
+/// By its type, or by its name.
+fn is_id(document: &Value, name: &str, schema: &Value) -> bool {
+    resolved(document, schema).iter().any(|schema| {
+        let is_text = schema["type"] == "string"
+            || schema["type"].as_array().is_some_and(|types| types.contains(&json!("string")));
+        // These are named by whoever sends them, or by a vendor.
+        let is_own_name = ["customer_id", "correlation_id", "voice_id"].contains(&name);
+        schema["format"] == "uuid" || (is_text && !is_own_name && (name == "id" || name.ends_with("_id")))
+    })
+}
+
+/// The fields of a body, through references and alternatives.
+fn fields(document: &Value, schema: &Value) -> Vec<(String, Value)> {
+    let schemas = resolved(document, schema);
+    let properties = schemas.iter().filter_map(|schema| schema["properties"].as_object());
+    properties.flatten().map(|(name, schema)| (name.clone(), schema.clone())).collect()
+}
+
+/// A schema without references, and each of its alternatives.
+fn resolved(document: &Value, schema: &Value) -> Vec<Value> {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let target =
+            document.pointer(reference.trim_start_matches('#')).expect("a reference leads somewhere");
+        return resolved(document, target);
+    }
+    let parts = ["allOf", "oneOf", "anyOf"].iter().filter_map(|kind| schema[*kind].as_array()).flatten();
+    let mut schemas = vec![schema.clone()];
+    schemas.extend(parts.flat_map(|part| resolved(document, part)));
+    schemas
 }
