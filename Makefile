@@ -10,7 +10,7 @@ export SQLX_OFFLINE = true
 VOCALBRIDGE = cargo run --release -p cli --bin vocalbridge --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev models test check bench schemas sqlx-prepare
+.PHONY: help demo dev models test check bench api-check schemas sqlx-prepare
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ check: ## what has to pass before a commit: format, lints, queries, dependencies
 bench: ## load on the real system, compared with the vendor called directly
 	cargo build --release -p tests --bins # the program under test is one of them
 	cargo run --release -p tests --bin bench -- $(ARGS)
+
+api-check: ## with `make dev` running: try every operation of the API, for 5xx and undocumented statuses
+	.ci/api-check $(ARGS)
 
 schemas: ## write the events' schemas and docs/events.md
 	$(VOCALBRIDGE) schemas $(ARGS)
