@@ -6,6 +6,7 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use domain::{Cancelling, Pending, Session};
 use events::session::{CancelRequested, FailureCode, TurnFailed};
+use events::webhook::Callback;
 use events::{Aggregate, Event, EventId, JobId, MessageId, Payload, Recorded, TurnId};
 use nats::live::Hear;
 use tokio::time::{Duration, Instant};
@@ -106,7 +107,7 @@ fn decide(
         Event::new(id, once.at, SOURCE, session, &caller.cause(), payload)
     };
     let folded = Session::of(history);
-    let ended = |message_id: MessageId, accepted_at: DateTime<Utc>| {
+    let ended = |message_id: MessageId, accepted_at: DateTime<Utc>, callback: Option<Callback>| {
         let opened = folded.opened.as_ref().ok_or_else(|| Problem::not_found("job"))?;
         let age_ms = (once.at - accepted_at).num_milliseconds();
         let failed = TurnFailed {
@@ -120,6 +121,7 @@ fn decide(
             latency_ms: u64::try_from(age_ms).unwrap_or_default(),
             attempts: 0,
             billed: vec![],
+            callback,
         };
         Ok::<_, Problem>(Some(event("cancelled", failed.into())))
     };
@@ -129,7 +131,9 @@ fn decide(
             let asked = CancelRequested { job_id, by: caller.actor.clone() };
             Ok(Some(event("cancel_requested", asked.into())))
         }
-        Cancelling::End(Pending { message_id, accepted_at, .. }) => ended(message_id, accepted_at),
+        Cancelling::End(Pending { message_id, accepted_at, callback, .. }) => {
+            ended(message_id, accepted_at, callback)
+        }
         // A recording that is not in words yet.
         Cancelling::NotPending => {
             let recording = history.iter().find_map(|recorded| match &recorded.event.payload {
@@ -139,7 +143,7 @@ fn decide(
                 _ => None,
             });
             let (message_id, received_at) = recording.ok_or_else(|| Problem::not_found("job"))?;
-            ended(message_id, received_at)
+            ended(message_id, received_at, None)
         }
     }
 }
