@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use events::call::{CallSummarized, SpeechMetered};
+use events::call::{CallSummarized, SpeechOutcome};
 use events::session::{AttemptOutcome, Metered};
+use events::voice_message::SpeechDone;
 use events::{AgentId, Event, EventId, JobId, Payload};
 use reqwest::{Method, RequestBuilder};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use tests::calls::{NOBODY_TALKS, ToldCall};
-use tests::recording::{self, SPEECH, heard_and_spoken, speak, tone, wav};
+use tests::recording::{self, SPEECH, speak, tone, wav};
 use tests::sse::Stream;
 use tests::truth::{self, Truth};
 use tests::{Client, World, eventually};
@@ -73,6 +74,16 @@ async fn every_request_that_a_vendor_got_is_on_one_bill() {
     let asked = client.say(&session, "What is the status of invoice INV-TC-001?").await;
     assert_eq!((asked.status.as_u16(), &asked.body["attempts"]), (200, &json!(2)), "{asked:?}");
 
+    // Two requests beside each other, one of them for nothing. Before the failures: a vendor that fails is not asked.
+    world.control("vendor_a", json!({ "mode": "stall" })).await;
+    let hedged = json!({
+        "name": "Hedged", "primary_provider": "vendor_a", "fallbacks": ["vendor_b"], "hedge_after_ms": 100
+    });
+    let hedged = client.post("/api/agents", hedged).await;
+    let reply = streamed(&client, &client.session(hedged.text("id")).await).await;
+    assert_eq!((&reply["provider"], &reply["attempts"]), (&json!("vendor_b"), &json!(2)), "{reply}");
+    world.control("vendor_a", json!({ "mode": "normal" })).await;
+
     // Failures that cost nothing, and a fallback.
     world.control("vendor_a", json!({ "failure_rate": 1.0 })).await;
     assert_eq!(client.say(&session, "Hello").await.text("provider"), "vendor_b");
@@ -112,16 +123,6 @@ async fn every_request_that_a_vendor_got_is_on_one_bill() {
     client.post(&format!("/api/jobs/{cancelled}/cancel"), json!({})).await;
     world.control("vendor_b", json!({ "mode": "normal" })).await;
     assert_eq!(ended(&client, &cancelled).await["status"], "cancelled");
-
-    // Two requests beside each other, one of them for nothing.
-    world.control("vendor_a", json!({ "mode": "stall" })).await;
-    let hedged = json!({
-        "name": "Hedged", "primary_provider": "vendor_a", "fallbacks": ["vendor_b"], "hedge_after_ms": 100
-    });
-    let hedged = client.post("/api/agents", hedged).await;
-    let reply = streamed(&client, &client.session(hedged.text("id")).await).await;
-    assert_eq!((&reply["provider"], &reply["attempts"]), (&json!("vendor_b"), &json!(2)), "{reply}");
-    world.control("vendor_a", json!({ "mode": "normal" })).await;
 
     // Words that are heard and spoken; and an engine that fails.
     let spoken = recording::session(&client).await;
@@ -197,18 +198,21 @@ async fn account(world: &World, client: &Client, cancelled: JobId) -> usize {
     }
     assert_eq!(seen.len(), facts.len(), "a request that no vendor has seen");
 
-    let speech: Vec<&SpeechMetered> = events
+    let speech: Vec<&SpeechDone> = events
         .iter()
         .filter_map(|event| match &event.payload {
-            Payload::SpeechDone(work) => Some(&work.metered),
+            Payload::SpeechDone(work) => Some(work),
             _ => None,
         })
         .collect();
-    let (heard, spoken) = heard_and_spoken(world).await;
-    assert_eq!(speech.len(), heard + spoken, "speech");
+    // One that failed cost nothing, and is on no bill.
+    let answered =
+        world.vendor_log("simulated_speech").await.iter().filter(|request| request["status"] == 200).count();
+    assert!(speech.iter().all(|work| work.outcome == SpeechOutcome::Succeeded), "{speech:?}");
+    assert_eq!(speech.len(), answered, "speech");
 
     let owed: Decimal = bills.values().map(|line| line.metered.cost_usd).sum();
-    let speech: Decimal = speech.iter().map(|metered| metered.cost_usd).sum();
+    let speech: Decimal = speech.iter().map(|work| work.metered.cost_usd).sum();
     let usage = client.usage().await;
     assert_eq!(usage.text("total_cost_usd").parse::<Decimal>().unwrap(), owed + speech, "{usage:?}");
     truth::projections_are_what_the_log_says(&system).await;

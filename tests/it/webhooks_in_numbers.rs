@@ -18,7 +18,7 @@ const UNDER_WAY: usize = 8;
 const LIMIT: Duration = Duration::from_secs(1_800);
 
 fn events() -> usize {
-    std::env::var("VOCALBRIDGE_TEST_EVENTS").ok().and_then(|count| count.parse().ok()).unwrap_or(500)
+    std::env::var("VOCALBRIDGE_TEST_EVENTS").ok().and_then(|count| count.parse().ok()).unwrap_or(100)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

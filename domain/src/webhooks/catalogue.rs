@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// One thing to tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +77,9 @@ public_events! {
         "An endpoint was switched off because it answered 410 or kept failing; told to the tenant's other endpoints.";
     WebhookTest(WebhookTestData) = "webhook.test", "Somebody tries the endpoint; sent only then, whatever `events` says.";
 }
+
+/// Of examples, the same every time.
+const EXAMPLE_WEBHOOK: Uuid = Uuid::from_u128(0x0193_5c00_0000_7000_8000_0000_0000_0041);
 
 /// Whole in itself: it is put into other documents.
 fn schema_of<T: JsonSchema>() -> Value {
@@ -157,7 +161,7 @@ impl PublicEvent {
             let told = announcements(event).into_iter().find(|told| told.event == self)?;
             Some((event.envelope.time, told))
         });
-        let (at, told) = found.unwrap_or_else(|| (DateTime::UNIX_EPOCH, test(WebhookId::default())));
+        let (at, told) = found.unwrap_or_else(|| (DateTime::UNIX_EPOCH, test(EXAMPLE_WEBHOOK.into())));
         serde_json::from_str(&self.body(at, &told.data)).unwrap_or_default()
     }
 }

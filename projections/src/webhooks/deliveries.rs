@@ -1,7 +1,7 @@
 //! Writing deliveries and their attempts.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use events::webhook::{AttemptEnd, DeliveryAttempted, DeliveryQueued, QueuedFor, Recipient};
@@ -99,6 +99,28 @@ fn fold(entries: &[Entry]) -> Vec<Patch<'_>> {
 }
 
 pub(super) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
+    for entries in cut(entries) {
+        apply_part(&mut *connection, entries).await?;
+    }
+    Ok(())
+}
+
+/// Cut where something is queued once more that was queued before in the same part: a row is made of what was queued
+/// first, however the log was cut.
+fn cut(entries: &[Entry]) -> Vec<&[Entry]> {
+    let (mut parts, mut began, mut seen) = (Vec::new(), 0, HashSet::new());
+    for (place, entry) in entries.iter().enumerate() {
+        let Ok(Event { payload: Payload::DeliveryQueued(queued), .. }) = &entry.event else { continue };
+        if !seen.insert(queued.delivery_id) {
+            parts.push(&entries[began..place]);
+            (began, seen) = (place, HashSet::from([queued.delivery_id]));
+        }
+    }
+    parts.push(&entries[began..]);
+    parts
+}
+
+async fn apply_part(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
     let patches = fold(entries);
     if patches.is_empty() {
         return Ok(());

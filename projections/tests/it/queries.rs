@@ -191,7 +191,7 @@ async fn a_job_is_followed_from_queued_to_its_end() {
     let test = TestDatabase::start().await;
     let (mut story, log) = (Story::new(), MemoryLog::new(1));
     let (session_id, tenant_id) = (SessionId::new(), story.tenant_id);
-    let (answered, failed) = (Story::chat(session_id), Story::chat(session_id));
+    let (answered, failed) = (Story::chat(session_id), Story::chat(SessionId::new()));
     let process = crate::Process::start(&test.database, &log);
     let mut statuses = Vec::new();
     for event in story.answered(answered) {

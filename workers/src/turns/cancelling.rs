@@ -1,6 +1,7 @@
 //! Turns that can be stopped: those under way in this process, by the job they answer.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use events::JobId;
@@ -15,7 +16,9 @@ pub(super) struct Running {
 
 #[derive(Default)]
 struct Inner {
-    tokens: HashMap<JobId, (u64, CancellationToken)>,
+    /// Several of one job: who takes a turn over from another of this process, and those who try to claim one at once, of
+    /// whom one does.
+    tokens: HashMap<JobId, HashMap<u64, CancellationToken>>,
     registered: u64,
 }
 
@@ -23,7 +26,6 @@ struct Inner {
 pub(super) struct Cancellable {
     running: Running,
     job_id: JobId,
-    /// A worker that takes a turn over from one of the same process has its place; the other must not take it away.
     number: u64,
     token: CancellationToken,
 }
@@ -36,14 +38,17 @@ impl Running {
         let mut inner = self.lock();
         inner.registered += 1;
         let number = inner.registered;
-        inner.tokens.insert(job_id, (number, token.clone()));
+        inner.tokens.entry(job_id).or_default().insert(number, token.clone());
         Cancellable { running: self.clone(), job_id, number, token }
     }
 
     fn cancel(&self, job_id: JobId) {
-        if let Some((_, token)) = self.lock().tokens.get(&job_id) {
-            token.cancel();
-        }
+        self.lock()
+            .tokens
+            .get(&job_id)
+            .into_iter()
+            .flat_map(HashMap::values)
+            .for_each(CancellationToken::cancel);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -61,8 +66,11 @@ impl Cancellable {
 impl Drop for Cancellable {
     fn drop(&mut self) {
         let mut inner = self.running.lock();
-        if inner.tokens.get(&self.job_id).is_some_and(|(number, _)| *number == self.number) {
-            inner.tokens.remove(&self.job_id);
+        if let Entry::Occupied(mut tokens) = inner.tokens.entry(self.job_id) {
+            tokens.get_mut().remove(&self.number);
+            if tokens.get().is_empty() {
+                tokens.remove();
+            }
         }
     }
 }
@@ -98,14 +106,16 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_was_taken_over_is_kept_when_the_earlier_one_goes() {
-        let (running, job_id) = (Running::default(), JobId::new());
-        let earlier = running.register(job_id);
-        let later = running.register(job_id);
-        drop(earlier);
-        running.cancel(job_id);
-        assert!(later.token().is_cancelled());
-        drop(later);
+    fn of_two_of_one_job_the_one_that_stays_is_cancelled_whichever_goes() {
+        let running = Running::default();
+        for the_earlier_goes in [true, false] {
+            let job_id = JobId::new();
+            let (earlier, later) = (running.register(job_id), running.register(job_id));
+            let (goes, stays) = if the_earlier_goes { (earlier, later) } else { (later, earlier) };
+            drop(goes);
+            running.cancel(job_id);
+            assert!(stays.token().is_cancelled());
+        }
         assert!(running.lock().tokens.is_empty());
     }
 }
