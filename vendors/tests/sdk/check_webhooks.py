@@ -20,7 +20,8 @@ for number, line in enumerate(sys.stdin):
     for library, refusal in LIBRARIES:
         try:
             told = library(case["secret"]).verify(case["body"], case["headers"])
-            taken = told == json.loads(case["body"])
+            # One of them only raises, and tells nothing.
+            taken = told is None or told == json.loads(case["body"])
         except refusal:
             taken = False
         if taken != case["valid"]:
