@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::Limits;
+use domain::{Limits, Zone};
 use events::{AgentId, Clock, TenantId};
 use metrics_exporter_prometheus::PrometheusHandle;
 use nats::Nats;
@@ -23,6 +23,7 @@ use crate::key_uses::KeyUses;
 use crate::problem::{Code, Problem};
 use crate::rates::Rates;
 use crate::recent::Recent;
+use crate::reservations::Account;
 use crate::sessions::Sessions;
 use crate::sockets::{MAX_UTTERANCE_SOCKETS, Places};
 use crate::tokens::Tokens;
@@ -76,6 +77,7 @@ pub(crate) struct Shared {
     pub prices: PriceBooks,
     agents: Recent<(TenantId, AgentId), Arc<AgentRecord>>,
     limits: Recent<TenantId, Limits>,
+    accounts: Recent<TenantId, Arc<Account>>,
     changes: watch::Receiver<u64>,
     own_changes: AtomicU64,
 }
@@ -111,6 +113,7 @@ impl App {
             prices,
             agents: Recent::new(),
             limits: Recent::new(),
+            accounts: Recent::new(),
             own_changes: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             shutdown,
@@ -183,5 +186,20 @@ impl App {
     ) -> Result<Arc<AgentRecord>, Problem> {
         caller.check_reaches(agent_id, "agent")?;
         self.agent(caller.tenant_id, agent_id).await?.ok_or_else(|| Problem::not_found("agent"))
+    }
+
+    /// The tenant's budgets and its clock, as they were at most a second ago.
+    pub(crate) async fn account(&self, tenant_id: TenantId) -> Result<Arc<Account>, Problem> {
+        let lookup = async {
+            let budgets = limits::budgets(&self.database, tenant_id).await?;
+            let tenant = match budgets.is_empty() {
+                true => None,
+                false => configuration::tenant(&self.database, tenant_id).await?,
+            };
+            let zone = tenant.and_then(|tenant| Zone::named(&tenant.time_zone)).unwrap_or(Zone::UTC);
+            Ok::<_, Problem>(Some(Arc::new(Account { zone, budgets })))
+        };
+        let account = self.accounts.get(tenant_id, self.configuration_generation(), lookup).await?;
+        account.ok_or_else(|| Problem::not_found("tenant"))
     }
 }

@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 
 use crate::problem::{Code, Problem};
-use crate::trace::Trace;
+use crate::trace::{Trace, key_of};
 use crate::{App, api_key, rates};
 
 /// A tenant's key at work.
@@ -34,6 +34,11 @@ impl Caller {
     /// Of everything that this request makes happen.
     pub(crate) fn cause(&self) -> Cause {
         Cause { origin: self.trace.origin(self.actor.clone()), causation_id: None }
+    }
+
+    /// The key itself, also of whoever came with its ticket.
+    pub(crate) fn key_id(&self) -> Option<ApiKeyId> {
+        key_of(&self.actor)
     }
 
     /// What belongs to an agent that the key does not reach is not found, as if it were another tenant's. `what` is

@@ -26,6 +26,10 @@ pub struct Config {
     pub telephony: Telephony,
     /// The list for everybody, as it stood in the log when the process started.
     pub prices: PriceList,
+    /// How much each model can take in and answer.
+    pub windows: Windows,
+    /// How long the room counts as taken that was reserved for work, unless the work is accepted before.
+    pub reservation_lease: Duration,
     /// Longer bodies are refused.
     pub max_body_bytes: usize,
     /// How long a message POST waits for its answer when the client does not say.

@@ -47,6 +47,7 @@ mod money;
 mod openapi;
 mod opened;
 mod recent;
+mod reservations;
 
 use events::Clock;
 use metrics_exporter_prometheus::PrometheusHandle;

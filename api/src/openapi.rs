@@ -94,7 +94,7 @@ pub(crate) mod problems {
         /// Of a tool that is waited for.
         OfARun: Unavailable AtCapacity ShuttingDown ToolTimeout;
         /// Of a WebSocket.
-        OpeningASocket: InvalidTicket ForeignOrigin AgentUnavailable UpgradeRequired;
+        OpeningASocket: BudgetExceeded ConcurrencyLimit InvalidTicket ForeignOrigin AgentUnavailable UpgradeRequired;
         /// Of a carrier's WebSocket.
         OpeningAStream: UpgradeRequired;
         /// Of a carrier's webhook.
@@ -113,7 +113,7 @@ pub(crate) mod problems {
         /// Of a file.
         OfAFile: NotFound NotSpoken CustomerErased RangeNotSatisfiable;
         /// Of a message that is waited for.
-        OfATurn: Conflict SessionEnded AgentUnavailable CustomerErased Cancelled PayloadTooLarge ContextExceeded
+        OfATurn: BudgetExceeded ConcurrencyLimit Conflict SessionEnded AgentUnavailable CustomerErased Cancelled PayloadTooLarge ContextExceeded
             VendorFailed Unavailable AtCapacity ShuttingDown VendorTimeout;
     }
 }
@@ -231,7 +231,12 @@ fn complete(operation: &mut Operation, method: &HttpMethod, needs_key: bool) {
                 header("`true` when this answer was given before"),
             );
         }
-        if status == "503" {
+        if status == "402" {
+            response
+                .headers
+                .insert("X-Should-Retry".to_owned(), header("`false`: repeating it does not help"));
+        }
+        if status == "503" || status == "429" {
             response.headers.insert("Retry-After".to_owned(), header("Seconds"));
         }
     }
@@ -291,6 +296,9 @@ mod tests {
             "post /api/tenants",
             "get /api/tenants/me",
             "get /api/keys",
+            "get /api/budgets",
+            "put /api/budgets",
+            "delete /api/budgets/{id}",
             "get /api/limits",
             "put /api/limits",
             "patch /api/tenants/me",

@@ -7,13 +7,16 @@
 use std::fmt::Display;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use events::session::BudgetShortage;
 use events::{CorrelationId, JobId};
 use nats::{AppendError, ReadError};
 use projections::keyring::KeyringError;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::money::Usd;
 
 /// Stable names of everything that can go wrong, with the status and title each comes with.
 macro_rules! codes {
@@ -47,6 +50,7 @@ codes! {
     MissingApiKey = "missing_api_key", UNAUTHORIZED, "An API key is needed";
     InvalidApiKey = "invalid_api_key", UNAUTHORIZED, "The API key is not valid";
     InvalidTicket = "invalid_ticket", UNAUTHORIZED, "The ticket is not valid";
+    BudgetExceeded = "budget_exceeded", PAYMENT_REQUIRED, "A monthly budget has no room for this";
     InvalidSignature = "invalid_signature", FORBIDDEN, "The request is not signed by the carrier's account";
     ForeignOrigin = "foreign_origin", FORBIDDEN, "Pages of this origin may not open sockets here";
     Forbidden = "forbidden", FORBIDDEN, "The API key may not do this";
@@ -83,6 +87,7 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key was used with another body";
     InvalidAudio = "invalid_audio", UNPROCESSABLE_ENTITY, "The recording cannot be heard";
     NoSpeech = "no_speech", UNPROCESSABLE_ENTITY, "Nothing is said in the recording";
+    ConcurrencyLimit = "concurrency_limit", TOO_MANY_REQUESTS, "There is as much under way as the limits allow";
     InternalError = "internal_error", INTERNAL_SERVER_ERROR, "Something failed on our side";
     SpeechFailed = "speech_failed", BAD_GATEWAY, "The recording could not be heard by whom it was given to";
     VendorFailed = "vendor_failed", BAD_GATEWAY, "Every vendor was tried and failed";
@@ -106,6 +111,7 @@ struct Inner {
     errors: Vec<FieldError>,
     job_id: Option<JobId>,
     retry_after_seconds: Option<u64>,
+    shortage: Option<BudgetShortage>,
     /// What really happened, for our log only.
     cause: Option<String>,
 }
@@ -143,22 +149,36 @@ pub(crate) struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<uuid::Uuid>)]
     job_id: Option<JobId>,
+    /// The most that it could have cost; with `budget_exceeded`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    required_usd: Option<Usd>,
+    /// What is neither spent nor held back for work under way; with `budget_exceeded`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining_usd: Option<Usd>,
 }
 
 /// Seconds in `Retry-After` when nothing better is known.
 const RETRY_AFTER_SECONDS: u64 = 2;
+/// When something that is under way only has to end.
+const RETRY_SOON_SECONDS: u64 = 1;
+/// Tells clients that repeat by themselves not to.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Display) -> Self {
-        let retry_after_seconds =
-            (code.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS);
+        let retry_after_seconds = match code.status() {
+            StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER_SECONDS),
+            StatusCode::TOO_MANY_REQUESTS => Some(RETRY_SOON_SECONDS),
+            _ => None,
+        };
         Self(Box::new(Inner {
             code,
             detail: detail.to_string(),
             errors: Vec::new(),
             job_id: None,
             retry_after_seconds,
+            shortage: None,
             cause: None,
         }))
     }
@@ -201,6 +221,13 @@ impl Problem {
         self
     }
 
+    /// A hard budget has no room.
+    pub(crate) fn over_budget(shortage: &BudgetShortage) -> Self {
+        let mut problem = Self::new(Code::BudgetExceeded, shortage.detail());
+        problem.0.shortage = Some(shortage.clone());
+        problem
+    }
+
     pub(crate) fn with_job(mut self, job_id: JobId) -> Self {
         self.0.job_id = Some(job_id);
         self
@@ -224,7 +251,7 @@ impl Problem {
     }
 
     pub(crate) fn body<'a>(&'a self, correlation_id: &'a CorrelationId) -> ProblemBody<'a> {
-        let Inner { code, detail, errors, job_id, .. } = &*self.0;
+        let Inner { code, detail, errors, job_id, shortage, .. } = &*self.0;
         ProblemBody {
             kind: format!("urn:vocalbridge:problem:{}", code.name()),
             title: code.title(),
@@ -234,6 +261,8 @@ impl Problem {
             correlation_id: correlation_id.as_str(),
             errors,
             job_id: *job_id,
+            required_usd: shortage.as_ref().map(|shortage| Usd(shortage.required_usd)),
+            remaining_usd: shortage.as_ref().map(|shortage| Usd(shortage.remaining_usd)),
         }
     }
 }
@@ -304,6 +333,9 @@ impl IntoResponse for Problem {
         }
         if self.0.code.status() == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.0.code.status() == StatusCode::PAYMENT_REQUIRED {
+            response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         response.extensions_mut().insert(self);
         response

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use axum::http::{HeaderMap, HeaderName};
-use events::{CorrelationId, Origin, TenantId};
+use events::{ApiKeyId, CorrelationId, Origin, TenantId};
 
 use crate::rates::Standing;
 
@@ -48,8 +48,18 @@ impl Trace {
 
     /// The origin of every event that this request causes in the name of `actor`.
     pub(crate) fn origin(&self, actor: String) -> Origin {
-        Origin { correlation_id: self.correlation_id.clone(), actor, traceparent: self.traceparent.clone() }
+        Origin {
+            correlation_id: self.correlation_id.clone(),
+            key_id: key_of(&actor),
+            actor,
+            traceparent: self.traceparent.clone(),
+        }
     }
+}
+
+/// The key that an actor is; `None`: it is somebody else.
+pub(crate) fn key_of(actor: &str) -> Option<ApiKeyId> {
+    actor.strip_prefix("key:").and_then(|id| id.parse().ok())
 }
 
 #[expect(clippy::disallowed_methods, reason = "ids of traces are random, and no test depends on their value")]

@@ -56,6 +56,7 @@ fn cause(id: EventId) -> Cause {
         correlation_id: CorrelationId::new(),
         actor: "system".to_owned(),
         traceparent: format!("00-{trace}-{}-01", &trace[16..]),
+        key_id: None,
     };
     Cause { origin, causation_id: None }
 }

@@ -103,6 +103,7 @@ pub async fn seed(log: &Log, keyring: &Keyring, clock: &Clock, credentials: &Cre
         correlation_id: CorrelationId::new(),
         actor: "operator".to_owned(),
         traceparent: format!("00-{}-{}-01", random_hex::<16>(), random_hex::<8>()),
+        key_id: None,
     };
     let cause = Cause { origin, causation_id: None };
     for (demo, tenant) in DEMO.iter().zip(&credentials.tenants) {

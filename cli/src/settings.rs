@@ -38,6 +38,8 @@ pub struct Settings {
     pub urls: UrlPolicy,
     /// The middle part of new API keys.
     pub environment: String,
+    /// How long room counts as taken for work that is not accepted yet.
+    pub reservation_lease: Duration,
     /// Turns (or tool calls) that one worker process runs at once, and of one tenant at most.
     pub worker_max_running: usize,
     pub worker_max_running_per_tenant: usize,
@@ -113,6 +115,11 @@ impl Settings {
                 in_range(1, 100_000),
             ),
             job_retention_days: reader.or("JOB_RETENTION_DAYS", 30, in_range(1, 3_650)),
+            reservation_lease: Duration::from_secs(reader.or(
+                "VOCALBRIDGE_RESERVATION_LEASE_SECONDS",
+                60,
+                in_range(1, 3_600),
+            )),
             max_tool_rounds: reader.or("MAX_TOOL_ROUNDS", workers::DEFAULT_MAX_TOOL_ROUNDS, in_range(0, 64)),
             webhook_schedule: reader.or("WEBHOOK_RETRY_SECONDS", Schedule::default(), schedule),
             sockets: sockets(&mut reader),

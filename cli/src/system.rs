@@ -170,6 +170,8 @@ impl System {
         let work = TaskTracker::new();
         if roles.have_workers() {
             let workers = self.workers(&progress, &prices, &tracker, &later).await?;
+            // Whoever spends sees that it is told of.
+            work.spawn(workers::alerts::run(workers.clone(), shutdown.clone()));
             if roles.have(Role::Turns) {
                 work.spawn(workers::turns::run(workers.clone(), shutdown.clone()));
             }
@@ -233,6 +235,8 @@ impl System {
             sockets: settings.sockets.clone(),
             telephony: settings.telephony.clone(),
             prices: prices.clone(),
+            windows: settings.vendors.language_models.windows(),
+            reservation_lease: settings.reservation_lease,
             max_body_bytes: api::Config::DEFAULT_MAX_BODY_BYTES,
             default_wait: api::Config::DEFAULT_WAIT,
             max_waiting: api::Config::DEFAULT_MAX_WAITING,

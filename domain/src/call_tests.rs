@@ -11,8 +11,12 @@ fn id<T: From<Uuid>>(number: u128) -> T {
 
 /// Each event a second after the one before; the first at second 1.
 fn given(payloads: Vec<Payload>) -> Call {
-    let origin =
-        Origin { correlation_id: CorrelationId::default(), actor: String::new(), traceparent: String::new() };
+    let origin = Origin {
+        correlation_id: CorrelationId::default(),
+        actor: String::new(),
+        traceparent: String::new(),
+        key_id: None,
+    };
     let cause = Cause { origin, causation_id: None };
     let history: Vec<Recorded> = payloads
         .into_iter()
@@ -154,8 +158,12 @@ fn a_new_worker_knows_what_was_spoken_and_wanted() {
 fn an_event_that_was_taken_in_is_passed_over() {
     let mut call = given(vec![started(), ReplySpoken { job_id: id(6) }.into()]);
     let before = call.clone();
-    let origin =
-        Origin { correlation_id: CorrelationId::default(), actor: String::new(), traceparent: String::new() };
+    let origin = Origin {
+        correlation_id: CorrelationId::default(),
+        actor: String::new(),
+        traceparent: String::new(),
+        key_id: None,
+    };
     let aggregate = Aggregate::call(TenantId(Uuid::nil()), CallId(Uuid::nil()));
     let cause = Cause { origin, causation_id: None };
     let event = Event::new(id(2), second(2), "test", aggregate, &cause, ended());

@@ -4,10 +4,11 @@
 //! This crate must never do I/O, read a clock or make an id.
 //!
 //! Start with [`session`] (whose turn it is, and to do what) and [`call`] (which worker talks), then [`prompt`] and
-//! [`context`] (what a model is told, and what of a long conversation), [`prices`] (what it cost), [`limits`] and
-//! [`month`] (how much, and for how long), [`calendar`] (which times can be had), [`transfer`] (whom a caller may be
-//! handed over to) and [`webhooks`] (who is told of what).
+//! [`context`] (what a model is told, and what of a long conversation), [`prices`] (what it cost), [`budget`],
+//! [`limits`] and [`month`] (how much it may be, and for how long), [`calendar`] (which times can be had), [`transfer`]
+//! (whom a caller may be handed over to) and [`webhooks`] (who is told of what).
 
+pub mod budget;
 pub mod calendar;
 pub mod call;
 pub mod context;

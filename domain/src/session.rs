@@ -15,8 +15,8 @@ use events::prompt::PromptVersion;
 use events::session::{CancelRequested, Channel, ReplyInterrupted, SpokenMessage, ToolStatus};
 use events::webhook::Callback;
 use events::{
-    AgentId, CorrelationId, CustomerKeyId, EventId, JobId, MessageId, Origin, Payload, Recorded, Sealed,
-    ToolCallId, TurnId,
+    AgentId, ApiKeyId, CorrelationId, CustomerKeyId, EventId, JobId, MessageId, Origin, Payload, Recorded,
+    Sealed, ToolCallId, TurnId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +111,11 @@ pub struct Pending {
     /// The reply is spoken into a file.
     #[serde(default)]
     pub aloud: bool,
+    #[serde(default)]
+    pub key_id: Option<ApiKeyId>,
+    /// It was said in a call, whose work it is part of.
+    #[serde(default)]
+    pub in_call: bool,
     /// The caller spoke on before the answer was complete. Whatever it still becomes, this is all of it that was said.
     #[serde(default)]
     pub interrupted: Option<Heard>,
@@ -126,6 +131,7 @@ impl Pending {
             correlation_id: self.correlation_id.clone(),
             actor: actor.to_owned(),
             traceparent: self.traceparent.clone(),
+            key_id: self.key_id,
         }
     }
 }
@@ -247,6 +253,8 @@ impl Session {
                     traceparent: envelope.origin.traceparent.clone(),
                     callback: received.callback.clone(),
                     aloud: received.aloud,
+                    key_id: envelope.origin.key_id,
+                    in_call: received.spoken.is_some(),
                     interrupted: None,
                     cancelled: false,
                 });

@@ -13,8 +13,12 @@ pub(super) fn sealed() -> Sealed {
 }
 
 pub(super) fn given(payloads: Vec<Payload>) -> Session {
-    let origin =
-        Origin { correlation_id: CorrelationId::default(), actor: String::new(), traceparent: String::new() };
+    let origin = Origin {
+        correlation_id: CorrelationId::default(),
+        actor: String::new(),
+        traceparent: String::new(),
+        key_id: None,
+    };
     let cause = Cause { origin, causation_id: None };
     let history: Vec<Recorded> = payloads
         .into_iter()
@@ -83,6 +87,7 @@ pub(super) fn failed(number: u128) -> Payload {
         attempts: 1,
         billed: vec![],
         callback: None,
+        shortage: None,
     }
     .into()
 }

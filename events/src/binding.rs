@@ -36,7 +36,7 @@ pub fn schema_name(event_type: &str, version: u16) -> String {
 /// The headers of an event, in the order they are written.
 pub fn headers_of(event: &Event) -> Vec<(&'static str, String)> {
     let Envelope { id, source, time, aggregate, origin, causation_id } = &event.envelope;
-    let mut headers = Vec::with_capacity(14);
+    let mut headers = Vec::with_capacity(15);
     headers.push(("ce-specversion", SPEC_VERSION.to_owned()));
     headers.push(("ce-id", id.to_string()));
     headers.push(("ce-type", event.payload.event_type().to_owned()));
@@ -51,6 +51,9 @@ pub fn headers_of(event: &Event) -> Vec<(&'static str, String)> {
     }
     headers.push(("ce-actor", origin.actor.clone()));
     headers.push(("ce-traceparent", origin.traceparent.clone()));
+    if let Some(key_id) = origin.key_id {
+        headers.push(("ce-keyid", key_id.to_string()));
+    }
     headers.push(("content-type", CONTENT_TYPE.to_owned()));
     headers
 }
@@ -85,6 +88,7 @@ pub fn decode<'a>(
             .ok_or_else(|| unreadable("ce-correlationid", correlation))?,
         actor: required("ce-actor")?.to_owned(),
         traceparent: required("ce-traceparent")?.to_owned(),
+        key_id: header("ce-keyid").map(|key| parsed("ce-keyid", key)).transpose()?,
     };
     let envelope = Envelope {
         id: parsed::<EventId>("ce-id", required("ce-id")?)?,
@@ -128,6 +132,9 @@ pub fn structured(
     if let Some(cause) = causation_id {
         builder = builder.extension("causationid", cause.to_string());
     }
+    if let Some(key_id) = origin.key_id {
+        builder = builder.extension("keyid", key_id.to_string());
+    }
     builder.build()
 }
 
@@ -163,7 +170,7 @@ mod tests {
     fn a_missing_or_broken_attribute_is_named() {
         let event = samples::events().remove(0);
         for (name, _) in headers_of(&event) {
-            if ["ce-specversion", "content-type", "ce-causationid"].contains(&name) {
+            if ["ce-specversion", "content-type", "ce-causationid", "ce-keyid"].contains(&name) {
                 continue;
             }
             let without: Vec<_> = headers_of(&event).into_iter().filter(|(key, _)| *key != name).collect();

@@ -40,6 +40,8 @@ pub struct Origin {
     pub actor: String,
     /// W3C Trace Context; always there.
     pub traceparent: String,
+    /// The key that all this is done for, and counted on; `None`: nobody's, as a call that comes in.
+    pub key_id: Option<ApiKeyId>,
 }
 
 /// How a new event came about: its origin, and the event that caused it.

@@ -25,8 +25,8 @@ use crate::telephony::{NumberAssigned, NumberReleased, TwilioConfigured, TwilioR
 use crate::tenant::{KeyCreated, KeyRevoked, KeyRotated, Role, TenantCreated};
 use crate::tool_run::{ToolRunCompleted, ToolRunRequested};
 use crate::{
-    AgentId, Aggregate, CallId, Cause, CorrelationId, CustomerKeyId, Event, EventId, MessageId, Origin,
-    Payload, PromptId, Sealed, SessionId, TenantId,
+    AgentId, Aggregate, ApiKeyId, CallId, Cause, CorrelationId, CustomerKeyId, Event, EventId, MessageId,
+    Origin, Payload, PromptId, Sealed, SessionId, TenantId,
 };
 
 fn id(number: u128) -> Uuid {
@@ -279,6 +279,7 @@ pub fn payloads() -> Vec<Payload> {
             attempts: 4,
             billed: vec![],
             callback: Some(webhooks::callback()),
+            shortage: None,
         }
         .into(),
         SessionEnded { reason: "requested".to_owned() }.into(),
@@ -436,6 +437,7 @@ pub fn events() -> Vec<Event> {
         correlation_id: CorrelationId::parse("01935c00-0000-7000-8000-00000000c0de").unwrap_or_default(),
         actor: "key:01935c00-0000-7000-8000-000000000002".to_owned(),
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+        key_id: Some(ApiKeyId(id(2))),
     };
     let tenant_id = TenantId(id(1));
     let mut cause = Cause { origin, causation_id: None };

@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use crate::budget::BudgetScope;
 use crate::prompt::PromptVersion;
 use crate::webhook::Callback;
 use crate::{AgentId, CallId, CustomerKeyId, EventId, JobId, MessageId, Sealed, ToolCallId, TurnId};
@@ -338,6 +340,8 @@ pub enum FailureCode {
     SpeechFailed,
     /// Nobody is there who could hear the recording.
     SpeechUnavailable,
+    /// A hard budget had no room for the next request to a vendor.
+    BudgetExceeded,
     /// We failed; an operator finds the delivery in the dead letters.
     InternalError,
 }
@@ -355,6 +359,7 @@ impl FailureCode {
             Self::NoSpeech => "no_speech",
             Self::SpeechFailed => "speech_failed",
             Self::SpeechUnavailable => "speech_unavailable",
+            Self::BudgetExceeded => "budget_exceeded",
             Self::InternalError => "internal_error",
         }
     }
@@ -378,6 +383,34 @@ pub struct TurnFailed {
     /// The message's own, told of this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<Callback>,
+    /// With `budget_exceeded`: what was missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortage: Option<BudgetShortage>,
+}
+
+/// A hard budget has no room.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BudgetShortage {
+    pub scope: BudgetScope,
+    /// Of the tenant, the agent or the key.
+    pub id: Uuid,
+    /// USD: the most that the work could have cost with what was next.
+    pub required_usd: Decimal,
+    /// USD that is not spent and not held back for other work.
+    pub remaining_usd: Decimal,
+}
+
+impl BudgetShortage {
+    /// For people.
+    pub fn detail(&self) -> String {
+        let Self { scope, required_usd, remaining_usd, .. } = self;
+        format!(
+            "of the {}'s monthly budget {} USD are left; this may cost up to {} USD",
+            scope.as_str(),
+            remaining_usd.normalize(),
+            required_usd.normalize()
+        )
+    }
 }
 
 /// The agent spoke first.

@@ -52,6 +52,7 @@ pub(crate) async fn park(log: &Log, clock: &Clock, letter: DeadLetter<'_>) -> Re
             .unwrap_or_default(),
         actor: "system".to_owned(),
         traceparent: headers.get("ce-traceparent").map(|value| value.to_string()).unwrap_or_default(),
+        key_id: None,
     };
     let cause =
         Cause { origin, causation_id: headers.get("ce-id").and_then(|value| value.as_str().parse().ok()) };

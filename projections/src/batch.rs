@@ -13,6 +13,7 @@ use crate::column::big;
 use crate::database::{Database, Error};
 use crate::progress::{self, CONFIGURATION_CHANNEL, PROGRESS_CHANNEL};
 use crate::projection::{Projection, configures};
+use crate::reservations;
 use crate::source::{Entries, EntrySource, SourceError};
 
 /// Most entries and bytes of a batch.
@@ -249,6 +250,10 @@ impl Writer {
         }
         for projection in projections {
             projection.apply(&mut tx, batch).await?;
+        }
+        if projections.contains(&Projection::Budgets) {
+            // With what was spent: at no moment is it both or neither.
+            reservations::follow(&mut tx, batch).await?;
         }
         tx.commit().await?;
         Ok(months)

@@ -23,7 +23,7 @@ use row::JobRow;
 
 pub(crate) const TABLES: &[Table] = &[Table { name: "jobs", key: &["tenant_id", "job_id"] }];
 
-const CODES: [FailureCode; 11] = [
+const CODES: [FailureCode; 12] = [
     FailureCode::VendorFailed,
     FailureCode::VendorTimeout,
     FailureCode::SessionEnded,
@@ -34,6 +34,7 @@ const CODES: [FailureCode; 11] = [
     FailureCode::NoSpeech,
     FailureCode::SpeechFailed,
     FailureCode::SpeechUnavailable,
+    FailureCode::BudgetExceeded,
     FailureCode::InternalError,
 ];
 

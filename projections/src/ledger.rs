@@ -32,15 +32,15 @@ pub(crate) const TABLES: &[Table] = &[
 ];
 
 /// One entry.
-struct Line<'a> {
+pub(crate) struct Line<'a> {
     sequence: i64,
-    event: &'a Event,
+    pub event: &'a Event,
     /// Of the attempt, or of the event that metered it.
     id: Uuid,
     kind: &'static str,
     session_id: Uuid,
     job_id: Option<JobId>,
-    agent_id: AgentId,
+    pub agent_id: AgentId,
     channel: Channel,
     provider: &'a str,
     model: &'a str,
@@ -51,7 +51,7 @@ struct Line<'a> {
     requests: u32,
     estimated: bool,
     price_version: &'a str,
-    cost_usd: Decimal,
+    pub cost_usd: Decimal,
     /// The entry that is corrected, and the number of the re-pricing.
     adjusts: Option<(Uuid, u32)>,
 }
@@ -71,7 +71,8 @@ struct Bill {
 }
 
 impl<'a> Line<'a> {
-    fn of(sequence: i64, event: &'a Event) -> Vec<Self> {
+    /// What an event puts on the bill.
+    pub(crate) fn of(sequence: i64, event: &'a Event) -> Vec<Self> {
         let about = event.envelope.aggregate.id;
         let (bill, billed) = match &event.payload {
             Payload::ReplyCompleted(reply) => {

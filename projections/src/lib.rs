@@ -2,7 +2,7 @@
 //!
 //! A projection is a pure function of the log: [`runner::run`] applies each batch of entries and moves the checkpoint in
 //! one transaction, and [`rebuild::rebuild`] proves at any time that the tables are what the log says. Beside them stand
-//! the [`keyring`], the one thing here that the log cannot give back, and [`snapshots`] and [`price_books`], caches.
+//! the [`keyring`] and the [`reservations`], which the log cannot give back, and [`snapshots`] and [`price_books`], caches.
 //!
 //! It must never have an effect outside its tables, never open a sealed value while projecting, never read the clock
 //! for a row's value, and never skip an event. It is the only place that speaks SQL.
@@ -14,6 +14,7 @@ pub mod projection;
 
 pub mod appointments;
 pub mod archive;
+mod budgets;
 pub mod calls;
 pub mod configuration;
 pub mod jobs;
@@ -33,6 +34,7 @@ pub mod source;
 pub mod database;
 pub mod keyring;
 pub mod price_books;
+pub mod reservations;
 pub mod sealed_file;
 pub mod snapshots;
 

@@ -4,8 +4,8 @@ use events::{Entry, Event, Payload};
 use sqlx::PgConnection;
 
 use crate::{
-    appointments, archive, calls, configuration, jobs, ledger, provider_calls, tool_executions, transcripts,
-    voice_messages, webhooks,
+    appointments, archive, budgets, calls, configuration, jobs, ledger, provider_calls, tool_executions,
+    transcripts, voice_messages, webhooks,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,6 +20,7 @@ pub enum Projection {
     Calls,
     VoiceMessages,
     Webhooks,
+    Budgets,
     Archive,
 }
 
@@ -31,7 +32,7 @@ pub(crate) struct Table {
 }
 
 impl Projection {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Configuration,
         Self::Transcripts,
         Self::Jobs,
@@ -42,6 +43,7 @@ impl Projection {
         Self::Calls,
         Self::VoiceMessages,
         Self::Webhooks,
+        Self::Budgets,
         Self::Archive,
     ];
 
@@ -57,6 +59,7 @@ impl Projection {
             Self::Calls => "calls",
             Self::VoiceMessages => "voice_messages",
             Self::Webhooks => "webhooks",
+            Self::Budgets => "budgets",
             Self::Archive => "archive",
         }
     }
@@ -77,6 +80,7 @@ impl Projection {
             Self::Calls => calls::TABLES,
             Self::VoiceMessages => voice_messages::TABLES,
             Self::Webhooks => webhooks::TABLES,
+            Self::Budgets => budgets::TABLES,
             Self::Archive => archive::TABLES,
         }
     }
@@ -98,6 +102,7 @@ impl Projection {
             Self::Calls => calls::apply(connection, entries).await,
             Self::VoiceMessages => voice_messages::apply(connection, entries).await,
             Self::Webhooks => webhooks::apply(connection, entries).await,
+            Self::Budgets => budgets::apply(connection, entries).await,
             Self::Archive => archive::apply(connection, entries).await,
         }
     }

@@ -17,6 +17,7 @@ use crate::batch::{CommitError, Gap, MAX_ENTRIES, Reader, Writer};
 use crate::checkpoints::{checkpoints, stand_by};
 use crate::database::{Database, Error};
 use crate::projection::Projection;
+use crate::reservations;
 use crate::source::{EntrySource, SourceError};
 
 /// Entries of the log that are not in a projection's tables yet.
@@ -129,6 +130,9 @@ impl<'a> Runner<'a> {
             Ok(checkpoints) => checkpoints,
             Err(error) => return Stop::Database(error),
         };
+        if let Err(error) = reservations::restore(self.database).await {
+            return Stop::Database(error);
+        }
         let sequence = checkpoints.iter().map(|(_, sequence)| *sequence).max().unwrap_or_default();
         let (level, behind): (Vec<_>, Vec<_>) = checkpoints.into_iter().partition(|(_, at)| *at == sequence);
         let members = level.into_iter().map(|(projection, _)| projection).collect();

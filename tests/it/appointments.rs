@@ -73,6 +73,7 @@ impl<'a> Call<'a> {
             correlation_id: CorrelationId::new(),
             actor: "system".to_owned(),
             traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+            key_id: None,
         };
         let session = Aggregate::session(self.tenant_id, SessionId::new());
         let cause = Cause { origin, causation_id: None };

@@ -92,6 +92,10 @@ async fn used_by(world: &World, client: &Client, names: &Names) -> Used {
             "/api/telephony/twilio".to_owned(),
             json!({ "account_sid": account, "auth_token": format!("a {word} token") }),
         ),
+        (
+            "/api/budgets".to_owned(),
+            json!({ "scope": "agent", "id": agent, "monthly_limit_usd": "1000", "hard": true }),
+        ),
     ] {
         let answer = client.send(client.request(Method::PUT, &path).json(&body)).await.unwrap();
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
@@ -194,6 +198,7 @@ impl Used {
             ("/api/calls/", &self.call),
             ("/api/webhooks/deliveries/", &self.delivery),
             ("/api/webhooks/", &self.webhook),
+            ("/api/budgets/", &self.agent),
         ];
         let of_names = [
             ("agent_id", self.agent.as_str()),

@@ -5,6 +5,8 @@ mod accounting;
 mod appointments;
 mod bad_input;
 mod browser_calls;
+mod budgets;
+mod call_budgets;
 mod call_page;
 mod calls;
 mod calls_outlive_workers;

@@ -159,6 +159,7 @@ async fn spoken(system: &System, tenant_id: TenantId, agent_id: events::AgentId,
         correlation_id: CorrelationId::new(),
         actor: "system".to_owned(),
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+        key_id: None,
     };
     let cause = Cause { origin, causation_id: None };
     let call = Aggregate::call(tenant_id, CallId::new());

@@ -88,6 +88,7 @@ async fn end_sessions(world: &World, count: usize) -> HashSet<String> {
         correlation_id: CorrelationId::new(),
         actor: "operator".to_owned(),
         traceparent: String::new(),
+        key_id: None,
     };
     let cause = Cause { origin, causation_id: None };
     let (mut sessions, mut sent) = (HashSet::new(), Vec::new());

@@ -49,6 +49,7 @@ impl<'a> ToldCall<'a> {
             correlation_id: CorrelationId::new(),
             actor: "system".to_owned(),
             traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+            key_id: None,
         };
         let customer_key_id = system.keyring.customer_key(tenant_id, "caller-1").await.unwrap();
         let call = Self {

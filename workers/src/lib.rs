@@ -8,6 +8,8 @@
 //! [`summaries`] (of calls that are over), [`repricings`] (of what was charged) and [`webhooks`] (telling tenants).
 
 mod agents;
+pub mod alerts;
+mod budgets;
 mod mcp_servers;
 mod prompts;
 pub mod repricings;
@@ -39,9 +41,11 @@ use vendors::tts::TtsEngines;
 use vendors::webhooks::Webhooks;
 
 pub use agents::Agents;
+pub use budgets::Budgets;
 pub use mcp_servers::McpServers;
 pub use sessions::Sessions;
 
+use alerts::Alerts;
 use prompts::Prompts;
 
 /// What cli decides for all workers.
@@ -101,6 +105,8 @@ pub struct Workers {
     sessions: Sessions,
     agents: Agents,
     prompts: Prompts,
+    budgets: Budgets,
+    alerts: Alerts,
 }
 
 /// Whom the workers of a process call.
@@ -140,6 +146,7 @@ impl Workers {
         let prompts = Prompts::new(database.clone(), progress.config_changes());
         let changes = progress.config_changes();
         let prices = PriceBooks::new(database.clone(), clock.clone(), changes, config.prices.clone());
+        let budgets = Budgets::new(database.clone(), nats.log.clone(), clock.clone(), progress.clone());
         Self {
             nats,
             database,
@@ -158,6 +165,8 @@ impl Workers {
             sessions,
             agents,
             prompts,
+            budgets,
+            alerts: Alerts::default(),
         }
     }
 

@@ -47,6 +47,7 @@ async fn retire(
         correlation_id: CorrelationId::new(),
         actor: "system".to_owned(),
         traceparent: NO_TRACE.to_owned(),
+        key_id: None,
     };
     let cause = Cause { origin, causation_id: None };
     let retired = JobsRetired { finished_before };

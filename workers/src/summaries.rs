@@ -13,11 +13,13 @@ use nats::consume::{self, Delivery};
 use nats::topology::SUMMARIES;
 use nats::{AppendError, Expect, Failure, Handler};
 use projections::KeyringError;
+use projections::reservations::Counted;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vendors::llm::estimate::{message_tokens, tokens};
 use vendors::llm::{CallOptions, ChatMessage, ChatRequest, Completed, Target};
 
+use crate::budgets::Payer;
 use crate::turns::{Attempts, ERASED, Work, chain, smallest_window, told_for_a_summary};
 use crate::{Workers, away};
 
@@ -136,6 +138,13 @@ impl Summaries {
             // A worker that died may have left some.
             earlier: u32::from(delivery.generation > 1),
             after: 0,
+            payer: Payer {
+                tenant_id: aggregate.tenant_id,
+                agent_id: started.call.agent_id,
+                key_id: cause.origin.key_id,
+                work_id: aggregate.id,
+                counted: Counted::Not,
+            },
         };
         let mut attempts = Attempts::resume(workers, work).await?;
         let options = CallOptions { first_attempt: attempts.next_number(), hedge_after: None };
@@ -188,7 +197,10 @@ impl Summaries {
         );
         loop {
             match workers.nats.log.append(&event, Expect::Last(call.last_sequence)).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    workers.alerts.spent(aggregate.tenant_id);
+                    return Ok(());
+                }
                 Err(AppendError::Conflict { .. }) => {
                     call = self.call(aggregate).await?;
                     if call.summarized {

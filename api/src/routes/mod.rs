@@ -5,6 +5,7 @@ mod docs;
 mod service;
 
 mod agents;
+mod budgets;
 mod custom_functions;
 mod keys;
 mod limits;
@@ -59,6 +60,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(tenants::router())
         .merge(keys::router())
         .merge(limits::router())
+        .merge(budgets::router())
         .merge(agents::router())
         .merge(system_prompts::router())
         .merge(tools::router())

@@ -40,6 +40,7 @@ fn history(payloads: Vec<Payload>) -> Vec<Recorded> {
         correlation_id: Default::default(),
         actor: "operator".to_owned(),
         traceparent: String::new(),
+        key_id: None,
     };
     let (tenant_id, cause) = (TenantId::new(), Cause { origin, causation_id: None });
     let numbered = payloads.into_iter().zip(1..);

@@ -9,6 +9,7 @@ mod keyring;
 mod projecting;
 mod queries;
 mod rebuild;
+mod reservations;
 mod running;
 mod tenants;
 mod webhooks;

@@ -17,7 +17,7 @@ const LOGIN: &str = "vocalbridge";
 const NOBODY: u32 = 65534;
 
 /// What projections write.
-pub const READ_SIDE: [&str; 26] = [
+pub const READ_SIDE: [&str; 30] = [
     "tenants",
     "api_keys",
     "api_key_secrets",
@@ -43,6 +43,10 @@ pub const READ_SIDE: [&str; 26] = [
     "webhooks",
     "webhook_deliveries",
     "webhook_attempts",
+    "limits",
+    "budgets",
+    "budget_spending",
+    "open_work",
     "archive",
 ];
 

@@ -57,6 +57,7 @@ impl Story {
             correlation_id: CorrelationId::parse(&correlation.to_string()).unwrap(),
             actor: "key:01935c00-0000-7000-8000-000000000002".to_owned(),
             traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+            key_id: None,
         };
         let cause = Cause { origin, causation_id: Some(EventId::new()) };
         Event::new(EventId::new(), self.time, "vocalbridge/api", aggregate, &cause, payload)
@@ -270,6 +271,7 @@ impl Story {
             attempts: 1,
             billed: vec![Self::billed(attempted.envelope.id, AttemptOutcome::Failed, free)],
             callback: None,
+            shortage: None,
         };
         let failed =
             self.event(Aggregate::session(self.tenant_id, chat.session_id), chat.correlation, failed);

@@ -37,6 +37,8 @@ pub enum FailureKind {
     /// The last attempt at every target that was tried ran out of time.
     TimedOut,
     Cancelled,
+    /// Whoever observes the attempts did not want another one.
+    NotAdmitted,
     /// None of the chain's vendors is configured; their names, in the chain's order.
     NoVendor {
         providers: Vec<String>,
@@ -219,6 +221,20 @@ impl Plan {
             kind: if timed_out { FailureKind::TimedOut } else { FailureKind::Failed },
             attempts: self.attempts,
             detail: details.join("; "),
+        }
+    }
+
+    /// The attempt is not made after all.
+    pub(super) fn withdraw(&mut self, ask: Ask) {
+        self.attempts -= 1;
+        drop(ask);
+    }
+
+    pub(super) fn not_admitted(self) -> ChainFailed {
+        ChainFailed {
+            kind: FailureKind::NotAdmitted,
+            attempts: self.attempts,
+            detail: "no further attempt was admitted".to_owned(),
         }
     }
 

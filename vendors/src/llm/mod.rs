@@ -28,7 +28,7 @@ mod wire;
 pub use chain::{ChainFailed, FailureKind};
 pub use config::{LlmConfig, LlmEndpoint, LlmVendorConfig, LlmWire, VENDOR_A, VENDOR_B};
 pub use message::{ChatMessage, ChatReply, ChatRequest, ToolCall, ToolSpec, Usage};
-pub use observer::{AttemptObserver, AttemptOutcome, AttemptReport};
+pub use observer::{AttemptObserver, AttemptOutcome, AttemptReport, PlannedAttempt};
 pub use sink::{Delta, DeltaSink};
 pub use vendors::{CallOptions, Completed, LlmSetupError, LlmVendors, Target};
 pub use verdict::{ATTEMPT_DURATION_SECONDS, ATTEMPTS_TOTAL};

@@ -5,14 +5,30 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::Usage;
+use super::{ChatRequest, Usage};
 use crate::http::ErrorCode;
 
 /// Told of every attempt exactly once: after its end, before a later one starts that is not beside it, and before
 /// [`complete`](super::LlmVendors::complete) returns. The call waits for it, so that what it records is in the
 /// order in which the attempts ended.
 pub trait AttemptObserver {
+    /// Asked before every attempt: whether it may be made. When not, the call ends as
+    /// [`FailureKind::NotAdmitted`](super::FailureKind); a second attempt beside a slow one is merely not made.
+    fn admits(&mut self, _: &PlannedAttempt<'_>) -> impl Future<Output = bool> + Send {
+        std::future::ready(true)
+    }
+
     fn attempted(&mut self, report: AttemptReport) -> impl Future<Output = ()> + Send;
+}
+
+/// An attempt that is about to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct PlannedAttempt<'a> {
+    pub provider: &'a str,
+    pub model: &'a str,
+    /// As its report will have it.
+    pub number: u32,
+    pub request: &'a ChatRequest,
 }
 
 /// How an attempt ended.

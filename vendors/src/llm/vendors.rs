@@ -23,6 +23,7 @@ use super::verdict::{measure, metered, outcome, verdict};
 use super::wire::Wire;
 use super::{
     AttemptObserver, AttemptReport, ChatReply, ChatRequest, DeltaSink, LlmConfig, LlmEndpoint, LlmWire,
+    PlannedAttempt,
 };
 use crate::WallClock;
 use crate::http::{ClientError, ErrorCode, VendorError, shared_client};
@@ -101,6 +102,14 @@ struct Call<'a> {
     cancel: &'a CancellationToken,
 }
 
+impl Call<'_> {
+    async fn admitted(&self, ask: &Ask, observer: &mut impl AttemptObserver) -> bool {
+        let Leg { provider, model, .. } = &self.legs[ask.place.leg];
+        let planned = PlannedAttempt { provider, model, number: ask.number, request: self.request };
+        observer.admits(&planned).await
+    }
+}
+
 impl LlmVendors {
     /// `now` stamps reports and reads dates in `Retry-After`; everything else uses the runtime's clock.
     ///
@@ -161,6 +170,10 @@ impl LlmVendors {
             }
             match plan.next(Instant::now()) {
                 Step::Attempt(ask) => {
+                    if !call.admitted(&ask, observer).await {
+                        plan.withdraw(ask);
+                        return Err(plan.not_admitted());
+                    }
                     if let Some(completed) = self.race(&call, &mut plan, ask, observer).await {
                         return Ok(completed);
                     }
@@ -199,7 +212,10 @@ impl LlmVendors {
                 () = sleep_until(hedge_at) => {
                     hedge_at = None;
                     if !floor.has_begun() && let Some(ask) = plan.hedge(beside, Instant::now()) {
-                        under_way.push(self.attempt(call, ask, &floor));
+                        match call.admitted(&ask, observer).await {
+                            true => under_way.push(self.attempt(call, ask, &floor)),
+                            false => plan.withdraw(ask),
+                        }
                     }
                     continue;
                 }

@@ -10,6 +10,7 @@ mod scripted;
 mod support;
 
 mod adapters;
+mod admission;
 mod answers;
 mod cancel;
 mod control;

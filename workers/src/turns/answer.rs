@@ -55,7 +55,13 @@ pub(super) async fn answer(workers: &Workers, mut claimed: Claimed) -> Result<Se
         let rounds = tool_round::rounds(&claimed);
         let may_use_tools = rounds < workers.config.max_tool_rounds;
         let request = match context.request(&mut claimed, &mut attempts, may_use_tools).await? {
-            Fitted::Request(request) => request,
+            Fitted::Request(mut request) => {
+                if attempts.is_limited() {
+                    // What is held back for the answer is all that it may have.
+                    request.max_output_tokens.get_or_insert(context.most_answer_tokens());
+                }
+                request
+            }
             Fitted::TooLarge { detail } => {
                 return ending::fail(workers, claimed, attempts, FailureCode::ContextExceeded, &detail).await;
             }
@@ -71,13 +77,18 @@ pub(super) async fn answer(workers: &Workers, mut claimed: Claimed) -> Result<Se
             }
             Ok(completed) => return ending::reply(workers, claimed, attempts, completed).await,
             Err(failed) => {
+                if failed.kind == FailureKind::NotAdmitted {
+                    return ending::over_budget(workers, claimed, attempts).await;
+                }
                 if failed.kind == FailureKind::Cancelled && !keep(workers, &mut claimed, &said).await? {
                     return Err(attempts.shut_out().await);
                 }
                 let code = match failed.kind {
                     FailureKind::TimedOut => FailureCode::VendorTimeout,
                     FailureKind::Cancelled => FailureCode::Cancelled,
-                    FailureKind::Failed | FailureKind::NoVendor { .. } => FailureCode::VendorFailed,
+                    FailureKind::Failed | FailureKind::NotAdmitted | FailureKind::NoVendor { .. } => {
+                        FailureCode::VendorFailed
+                    }
                 };
                 let detail = match &failed.kind {
                     FailureKind::Cancelled => CANCELLED.to_owned(),

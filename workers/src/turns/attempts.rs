@@ -1,12 +1,14 @@
 //! Every vendor request of a turn: recorded as a fact at once, and kept for the message's bill.
 
+use domain::budget::{FRAME_TOKENS, most_of_request, most_tokens};
 use domain::{PriceBook, Tokens};
 use events::session::{AttemptOutcome, BilledAttempt, VendorAttempted};
 use events::{AgentId, Aggregate, Event, EventId, Payload};
 use nats::{Expect, Failure, PendingAppend};
-use vendors::llm::{AttemptObserver, AttemptReport};
+use vendors::llm::{AttemptObserver, AttemptReport, ChatMessage, ChatRequest, PlannedAttempt};
 
 use super::SOURCE;
+use crate::budgets::{Empty, Payer, Purse};
 use crate::{Workers, away};
 
 /// Most requests that a turn has under way: one, and a second beside it where the agent hedges.
@@ -24,6 +26,7 @@ pub(crate) struct Work {
     pub earlier: u32,
     /// Their facts stand after this sequence.
     pub after: u64,
+    pub payer: Payer,
 }
 
 /// The attempts of one turn, those of workers before this one included.
@@ -32,6 +35,7 @@ pub(crate) struct Attempts<'a> {
     work: Work,
     prices: PriceBook,
     pub billed: Vec<BilledAttempt>,
+    purse: Purse,
     /// Requests that dead workers may have had under way, in no fact.
     unrecorded: u32,
     pending: Vec<PendingAppend>,
@@ -41,6 +45,7 @@ impl<'a> Attempts<'a> {
     /// None yet; or, when the work was taken over, those that a dead worker recorded.
     pub(crate) async fn resume(workers: &'a Workers, work: Work) -> Result<Self, Failure> {
         let prices = workers.prices.book(work.facts.tenant_id).await.map_err(away)?;
+        let purse = workers.budgets.purse(work.payer).await?;
         let mut billed = Vec::new();
         if work.earlier > 0 {
             let recorded = workers.nats.log.read(&work.facts, work.after).await.map_err(away)?;
@@ -52,7 +57,17 @@ impl<'a> Attempts<'a> {
             }));
         }
         let unrecorded = REQUESTS_AT_ONCE * work.earlier;
-        Ok(Self { workers, work, prices, billed, unrecorded, pending: Vec::new() })
+        Ok(Self { workers, work, prices, billed, purse, unrecorded, pending: Vec::new() })
+    }
+
+    /// Whether a budget may refuse requests of this work.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.purse.is_limited()
+    }
+
+    /// Why a request was not admitted.
+    pub(crate) fn not_admitted(&mut self) -> Option<Empty> {
+        self.purse.empty()
     }
 
     pub(super) fn count(&self) -> u32 {
@@ -82,6 +97,24 @@ impl<'a> Attempts<'a> {
 }
 
 impl AttemptObserver for Attempts<'_> {
+    async fn admits(&mut self, planned: &PlannedAttempt<'_>) -> bool {
+        if !self.purse.is_limited() {
+            return true;
+        }
+        let PlannedAttempt { provider, model, number, request } = *planned;
+        let tokens_out = request
+            .max_output_tokens
+            .map_or(self.workers.config.windows.of(provider, model).answer(), u64::from);
+        let model = std::iter::once((provider, model));
+        let most = most_of_request(
+            self.prices.at(self.workers.clock.now()),
+            model,
+            most_tokens_of(request),
+            tokens_out,
+        );
+        self.purse.admits(&self.billed, number, most).await
+    }
+
     /// Sends the fact without waiting for its acknowledgement: [`Attempts::settle`] does, before the turn ends.
     async fn attempted(&mut self, report: AttemptReport) {
         let usage = report.usage;
@@ -108,9 +141,26 @@ impl AttemptObserver for Attempts<'_> {
         };
         let id = EventId(report.attempt_id);
         self.billed.push(line(id, &attempt));
+        self.purse.billed(attempt.number);
         let event = Event::new(id, now, SOURCE, self.work.facts, &self.work.cause, attempt);
         self.pending.push(self.workers.nats.log.send(&event, Expect::Anything).await);
     }
+}
+
+/// The most tokens that a request can be.
+fn most_tokens_of(request: &ChatRequest) -> u64 {
+    let messages = request.messages.iter().map(|message| match message {
+        ChatMessage::User { content } | ChatMessage::ToolResult { content, .. } => most_tokens(content),
+        ChatMessage::Assistant { content, tool_calls } => {
+            let calls = tool_calls.iter().map(|call| most_tokens(&call.arguments.to_string()) + FRAME_TOKENS);
+            most_tokens(content) + calls.sum::<u64>()
+        }
+    });
+    let tools = request.tools.iter().map(|tool| {
+        most_tokens(&tool.name) + most_tokens(&tool.description) + most_tokens(&tool.parameters.to_string())
+    });
+    let parts = messages.chain(tools).map(|tokens| tokens + FRAME_TOKENS);
+    most_tokens(&request.system) + FRAME_TOKENS + parts.sum::<u64>()
 }
 
 fn line(attempt_id: EventId, attempt: &VendorAttempted) -> BilledAttempt {

@@ -42,6 +42,11 @@ impl<'a> Context<'a> {
         Self { workers, agent, chain, window, summaries_left: MAX_SUMMARIES }
     }
 
+    /// What the model may say in one answer.
+    pub(super) fn most_answer_tokens(&self) -> u32 {
+        u32::try_from(self.window.answer()).unwrap_or(u32::MAX)
+    }
+
     /// The next request of the turn.
     pub(super) async fn request(
         &mut self,

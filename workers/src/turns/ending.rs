@@ -2,7 +2,7 @@
 
 use domain::tools::TRANSFER_CALL;
 use domain::{Claim, Held, Session, Turn};
-use events::session::{FailureCode, ReplyCompleted, Then, TurnFailed};
+use events::session::{BudgetShortage, FailureCode, ReplyCompleted, Then, TurnFailed};
 use events::{Cause, Event, EventId, MessageId, Recorded, TurnId};
 use nats::consume::Delivery;
 use nats::{AppendError, Expect, Failure};
@@ -11,6 +11,7 @@ use vendors::llm::Completed;
 
 use super::attempts::Attempts;
 use super::{Claimed, SOURCE, conversation};
+use crate::budgets::Empty;
 use crate::tools::transfer_call;
 use crate::{Workers, away};
 
@@ -74,6 +75,23 @@ async fn then(workers: &Workers, claimed: &Claimed) -> Result<Option<Then>, Fail
         .ok_or_else(|| Failure::Fatal { reason: "a transfer was granted to no number".to_owned() })
 }
 
+/// Ends the turn because no budget has room for what would be next.
+pub(super) async fn over_budget(
+    workers: &Workers,
+    claimed: Claimed,
+    mut attempts: Attempts<'_>,
+) -> Result<Session, Failure> {
+    match attempts.not_admitted() {
+        Some(Empty::OverBudget(shortage)) => {
+            let detail = shortage.detail();
+            without_reply(workers, claimed, attempts, FailureCode::BudgetExceeded, &detail, Some(shortage))
+                .await
+        }
+        Some(Empty::Unknown { reason }) => Err(Failure::Retry { after: None, reason }),
+        None => Err(Failure::Fatal { reason: "a request was refused for no reason".to_owned() }),
+    }
+}
+
 /// Ends the turn without a reply.
 pub(super) async fn fail(
     workers: &Workers,
@@ -81,6 +99,17 @@ pub(super) async fn fail(
     attempts: Attempts<'_>,
     code: FailureCode,
     detail: &str,
+) -> Result<Session, Failure> {
+    without_reply(workers, claimed, attempts, code, detail, None).await
+}
+
+async fn without_reply(
+    workers: &Workers,
+    claimed: Claimed,
+    attempts: Attempts<'_>,
+    code: FailureCode,
+    detail: &str,
+    shortage: Option<BudgetShortage>,
 ) -> Result<Session, Failure> {
     let Some(opened) = claimed.session.opened.clone() else {
         return Err(Failure::Fatal { reason: "the session has no beginning".to_owned() });
@@ -97,6 +126,7 @@ pub(super) async fn fail(
         attempts: attempts.count(),
         billed: attempts.billed.clone(),
         callback: claimed.message.callback.clone(),
+        shortage,
     };
     let event = claimed.event(workers, payload);
     end(workers, claimed, attempts, event).await
@@ -117,6 +147,7 @@ async fn end(
         match pending.acknowledged().await {
             Ok(position) => {
                 let _ = workers.nats.live.happened(claimed.message.job_id, &event, position).await;
+                workers.alerts.spent(claimed.aggregate.tenant_id);
                 claimed.session.evolve(&Recorded { position, event });
                 return Ok(claimed.session);
             }
@@ -162,6 +193,7 @@ pub(super) async fn give_up(workers: &Workers, delivery: &Delivery, reason: &str
             attempts: 0,
             billed: vec![],
             callback: message.callback,
+            shortage: None,
         };
         let event = Event::new(EventId::new(), workers.clock.now(), SOURCE, aggregate, &cause, payload);
         match workers.nats.log.append(&event, Expect::Last(session.last_sequence)).await {

@@ -23,8 +23,10 @@ use nats::consume::{self, Delivery};
 use nats::topology::TURNS;
 use nats::{AppendError, Expect, Failure, Handler};
 use projections::configuration::AgentRecord;
+use projections::reservations::Counted;
 use tokio_util::sync::CancellationToken;
 
+use crate::budgets::Payer;
 use crate::prompts::LoadedPrompt;
 use crate::{Workers, away};
 
@@ -85,11 +87,20 @@ impl Claimed {
 
     /// What the vendors are asked for in this turn.
     fn work(&self) -> Work {
+        let agent_id = self.session.opened.as_ref().map_or_else(AgentId::new, |opened| opened.agent_id);
+        let payer = Payer {
+            tenant_id: self.aggregate.tenant_id,
+            agent_id,
+            key_id: self.cause.origin.key_id,
+            work_id: self.message.job_id.0,
+            counted: if self.message.in_call { Counted::Not } else { Counted::Turn },
+        };
         Work {
             facts: Aggregate::session_facts(self.aggregate.tenant_id, self.session_id()),
             turn_id: self.turn_id,
             job_id: self.message.job_id,
-            agent_id: self.session.opened.as_ref().map_or_else(AgentId::new, |opened| opened.agent_id),
+            agent_id,
+            payer,
             cause: self.cause.clone(),
             earlier: self.attempt - 1,
             after: self.message.sequence,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use vendors::stt::SttError;
 use voice::endpoint::Asked;
 
-use super::conversation::{CLEARED, Conversation, Interrupted, LetGo, Utterance};
+use super::conversation::{CLEARED, Conversation, LetGo, Utterance};
 use super::ending::{self, End};
 use super::metering;
 use super::mouth::Speech;
@@ -27,6 +27,16 @@ const MOST_FAILURES: u32 = 2;
 /// Said when there is no answer, and when there will be none.
 const APOLOGY: &str = "I am sorry, I cannot answer that right now. Could you say it again?";
 const LAST_APOLOGY: &str = "I am sorry, I cannot help you right now. Please call again later. Goodbye.";
+
+/// A reply that was interrupted, until it is known what was heard of it.
+pub(super) struct Interrupted {
+    pub job_id: JobId,
+    /// `None`: nothing of it was said.
+    pub saying: Option<Saying>,
+    /// Its turn is under way.
+    pub cancel: bool,
+    pub since: Instant,
+}
 
 impl Conversation {
     /// Sends what the caller said, once it is known what they had heard before.
@@ -124,12 +134,15 @@ impl Conversation {
                 self.say_all(reply.job_id, &text, then);
                 Ok(())
             }
-            Outcome::Failed => {
-                self.failures += 1;
+            Outcome::Failed | Outcome::OverBudget => {
                 if let Some(spoke) = self.saying.take().and_then(|mut saying| saying.cancel()) {
                     metering::spoke(&self.workers, &self.claimed, reply.job_id, &spoke).await?;
                 }
                 self.measure().await?;
+                if outcome == Outcome::OverBudget {
+                    return self.say_goodbye().await;
+                }
+                self.failures += 1;
                 let (words, then) = match self.failures {
                     MOST_FAILURES.. => (LAST_APOLOGY, Some(Then::End)),
                     _ => (APOLOGY, None),
@@ -254,7 +267,10 @@ impl Conversation {
         self.decide().await?;
         match saying.then {
             None => Ok(()),
-            Some(then) => self.end(End::completed(then.end_reason())).await,
+            Some(then) => {
+                let reason = self.money.end_reason.unwrap_or_else(|| then.end_reason());
+                self.end(End::completed(reason)).await
+            }
         }
     }
 
@@ -367,6 +383,7 @@ impl Conversation {
             line.recorder.finish(&self.workers, &self.claimed).await?;
         }
         let is_ours = ending::end(&self.workers, &mut self.claimed, &end).await?;
+        self.workers.alerts.spent(self.claimed.tenant_id());
         self.over = Some(if is_ours { LetGo::Ended } else { LetGo::TakenOver });
         self.send(&Down::HangUp { reason: end.reason.to_owned() }).await
     }

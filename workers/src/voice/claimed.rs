@@ -8,7 +8,8 @@ use domain::session::Words;
 use domain::{Held, Session};
 use events::call::{CallClaimed, CallStarted};
 use events::{
-    AgentId, Aggregate, CallId, Cause, Event, EventId, JobId, Payload, Recorded, Sealed, SessionId, TenantId,
+    AgentId, Aggregate, ApiKeyId, CallId, Cause, Event, EventId, JobId, Payload, Recorded, Sealed, SessionId,
+    TenantId,
 };
 use nats::consume::Delivery;
 use nats::{AppendError, Expect, Failure};
@@ -107,6 +108,11 @@ impl Claimed {
 
     pub(super) fn agent_id(&self) -> AgentId {
         self.started.agent_id
+    }
+
+    /// Whose call it is; `None`: nobody's key was used for it.
+    pub(super) fn key_id(&self) -> Option<ApiKeyId> {
+        self.cause.origin.key_id
     }
 
     /// An id that any worker makes for the same thing in this call, so that it stands in the log once.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::voice_turn::{Act, Input, Meaning, Mouth, Patience, VoiceTurn};
-use events::JobId;
 use events::call::{CallStatus, Transport};
 use nats::Failure;
 use nats::live::Hangups;
@@ -18,10 +17,12 @@ use tokio_util::task::TaskTracker;
 use voice::backchannel::{Backchannels, Heard};
 use voice::endpoint::{self, Asked, Said};
 
+use super::answering::Interrupted;
 use super::claimed::Claimed;
 use super::ears::{Ears, Words};
 use super::ending::End;
 use super::metering;
+use super::paying::Money;
 use super::recorder::Recorder;
 use super::reply::{Reply, Told};
 use super::saying::Saying;
@@ -62,16 +63,6 @@ pub(super) struct Utterance {
     pub text: String,
     pub from: u32,
     pub through: u32,
-}
-
-/// A reply that was interrupted, until it is known what was heard of it.
-pub(super) struct Interrupted {
-    pub job_id: JobId,
-    /// `None`: nothing of it was said.
-    pub saying: Option<Saying>,
-    /// Its turn is under way.
-    pub cancel: bool,
-    pub since: Instant,
 }
 
 /// What is there once the socket was heard from.
@@ -123,6 +114,7 @@ pub(super) struct Conversation {
     heard_at: Instant,
     lost_at: Option<Instant>,
     draining: Option<Instant>,
+    pub(super) money: Money,
     pub(super) over: Option<LetGo>,
 }
 
@@ -165,6 +157,7 @@ impl Conversation {
             heard_at: Instant::now(),
             lost_at: None,
             draining: None,
+            money: Money::default(),
             over: None,
         };
         conversation.hello().await?;
@@ -435,6 +428,7 @@ impl Conversation {
             return self.end(End::completed("too_long")).await;
         }
         self.let_go().await?;
+        self.pay().await?;
         if self.draining.is_some_and(|since| self.is_quiet() || since.elapsed() > HAND_OVER) {
             self.over = Some(LetGo::HandedOver);
         }

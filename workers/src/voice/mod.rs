@@ -16,6 +16,7 @@ mod ears;
 mod ending;
 mod metering;
 mod mouth;
+mod paying;
 mod recorder;
 mod reply;
 mod saying;

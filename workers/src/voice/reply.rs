@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::session::Words;
-use events::session::Then;
+use events::session::{FailureCode, Then};
 use events::{JobId, Payload, Recorded};
 use nats::live::{Delta, Hear, LiveSubscription};
 use nats::{Failure, LiveMessage};
@@ -28,8 +28,14 @@ pub(super) enum Told {
 /// How a turn ended.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Outcome {
-    Completed { words: Words, then: Option<Then>, provider: String },
+    Completed {
+        words: Words,
+        then: Option<Then>,
+        provider: String,
+    },
     Failed,
+    /// No budget has room for an answer.
+    OverBudget,
 }
 
 /// Follows the reply to one message.
@@ -88,7 +94,10 @@ pub(super) fn outcome(recorded: &Recorded, job_id: JobId) -> Option<Outcome> {
             then: reply.then.clone(),
             provider: reply.provider.clone(),
         }),
-        Payload::TurnFailed(failed) if failed.job_id == job_id => Some(Outcome::Failed),
+        Payload::TurnFailed(failed) if failed.job_id == job_id => Some(match failed.code {
+            FailureCode::BudgetExceeded => Outcome::OverBudget,
+            _ => Outcome::Failed,
+        }),
         _ => None,
     }
 }

@@ -1,8 +1,10 @@
 //! From a recording to its words.
 
+use domain::prices::{PricesAt, SpeechWork};
 use events::call::{SpeechKind, SpeechOutcome};
 use events::session::FailureCode;
 use nats::Failure;
+use rust_decimal::Decimal;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use vendors::http::Class;
@@ -12,6 +14,7 @@ use voice::levels;
 
 use super::MOST_RETRIES;
 use super::message::{Message, Work};
+use crate::budgets::Empty;
 use crate::voice::who_hears;
 use crate::{Workers, away};
 
@@ -39,6 +42,8 @@ const LONGEST_PART: usize = (MAX_UTTERANCE_SECONDS as usize - 2) * SECOND;
 const CUT_WITHIN: usize = 15 * SECOND;
 /// A pause between words.
 const PAUSE: usize = SECOND / 5;
+/// Nobody speaks faster.
+const MS_PER_CHARACTER: u64 = 30;
 /// Nobody speaks below this peak, of 32,768.
 const SILENT_PEAK: u16 = 64;
 
@@ -64,6 +69,8 @@ pub(super) async fn hear(
     let seconds = message.received.longest_seconds;
     let mut decoding = tasks.spawn_blocking(move || decode(&file, is_raw, seconds, &give));
     let (mut parts, mut words, mut number) = (Parts::default(), Vec::new(), 0);
+    let (mut purse, mut samples_heard) = (message.purse(workers).await?, 0);
+    let prices = workers.prices.book(message.session.tenant_id).await.map_err(away)?;
     loop {
         let samples = decoded.recv().await;
         let is_end = samples.is_none();
@@ -73,6 +80,10 @@ pub(super) async fn hear(
         }
         parts.waiting.extend(samples.unwrap_or_default());
         while let Some(part) = parts.next(is_end) {
+            samples_heard += part.len();
+            if !purse.holds(most_of_hearing(prices.at(workers.clock.now()), &target, samples_heard)).await {
+                return Ok(Err(too_dear(purse.empty())?));
+            }
             match transcribe(workers, message, &target, &part, number, retries).await? {
                 Ok(text) => words.extend(text),
                 Err(unheard) => return Ok(Err(unheard)),
@@ -87,6 +98,25 @@ pub(super) async fn hear(
     match text.trim() {
         "" => Ok(Err(Unheard::new(FailureCode::NoSpeech, "no words could be made out in the recording"))),
         text => Ok(Ok(text.to_owned())),
+    }
+}
+
+/// The most that it can cost to hear so much.
+fn most_of_hearing(prices: PricesAt<'_>, target: &SttTarget, samples: usize) -> Decimal {
+    let audio_ms = (samples * 1_000 / SECOND) as u64;
+    let kind = SpeechKind::Transcription;
+    let work = SpeechWork { kind, audio_ms, characters: audio_ms / MS_PER_CHARACTER, estimated: true };
+    let model = target.model.as_deref().unwrap_or_default();
+    prices.meter_speech(&target.provider, model, work).cost_usd
+}
+
+/// # Errors
+/// When nobody knows what is left of the budget.
+fn too_dear(empty: Option<Empty>) -> Result<Unheard, Failure> {
+    match empty {
+        Some(Empty::OverBudget(shortage)) => Ok(Unheard::new(FailureCode::BudgetExceeded, shortage.detail())),
+        Some(Empty::Unknown { reason }) => Err(Failure::Retry { after: None, reason }),
+        None => Err(Failure::Fatal { reason: "hearing was refused for no reason".to_owned() }),
     }
 }
 

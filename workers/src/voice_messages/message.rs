@@ -14,8 +14,10 @@ use nats::{AppendError, Expect, Failure};
 use projections::SealedFile;
 use projections::configuration::AgentRecord;
 use projections::keyring::KeyringError;
+use projections::reservations::Counted;
 use uuid::Uuid;
 
+use crate::budgets::{Payer, Purse};
 use crate::{Workers, away};
 
 const SOURCE: &str = "vocalbridge/voice";
@@ -116,6 +118,18 @@ impl Message {
         self.over
     }
 
+    /// What its speech may cost. Its turn has a purse of its own, for the same work.
+    pub(super) async fn purse(&self, workers: &Workers) -> Result<Purse, Failure> {
+        let payer = Payer {
+            tenant_id: self.session.tenant_id,
+            agent_id: self.opened.agent_id,
+            key_id: self.cause.origin.key_id,
+            work_id: self.received.job_id.0,
+            counted: Counted::Turn,
+        };
+        workers.budgets.purse(payer).await
+    }
+
     /// The file that was sent.
     pub(super) fn recording(&self, workers: &Workers) -> SealedFile {
         self.file(workers, self.received.audio.artefact_id)
@@ -163,6 +177,7 @@ impl Message {
             attempts: 0,
             billed: vec![],
             callback: None,
+            shortage: None,
         };
         let id = self.derived("failed");
         self.append(workers, id, failed, |message| message.words.is_some() || message.over).await

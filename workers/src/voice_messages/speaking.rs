@@ -1,12 +1,15 @@
 //! From a reply to a file that people can play.
 
+use domain::prices::{PricesAt, SpeechWork};
 use events::ArtefactId;
 use events::call::{SpeechKind, SpeechOutcome};
+use events::session::FailureCode;
 use events::voice_message::{Artefact, SpokenReply, VoicingFailure};
 use nats::Failure;
 use nats::artefacts::{self, Writer};
 use projections::SealedFile;
 use projections::sealed_file::Sealing;
+use rust_decimal::Decimal;
 use vendors::tts::{Speaking, SpeechFormat, TtsError, TtsTarget};
 use voice::g711;
 use voice::mp3::Encoder;
@@ -15,11 +18,14 @@ use voice::resample::Resampler;
 
 use super::MOST_RETRIES;
 use super::message::{Message, Work, sealing as sealing_failed};
+use crate::budgets::Empty;
 use crate::voice::who_speaks;
 use crate::{Workers, away, with_sources};
 
 /// Of the file.
 const SAMPLE_RATE_HZ: u32 = 24_000;
+/// No voice is slower.
+const MS_PER_CHARACTER: u64 = 150;
 pub(super) const MEDIA_TYPE: &str = "audio/mpeg";
 
 /// What became of speaking a reply.
@@ -50,6 +56,19 @@ pub(super) async fn speak(
     if pieces.is_empty() {
         return Ok(Spoken::default());
     }
+    let mut purse = message.purse(workers).await?;
+    let prices = workers.prices.book(message.session.tenant_id).await.map_err(away)?;
+    if !purse.holds(most_of_speaking(prices.at(workers.clock.now()), &target, &pieces)).await {
+        return match purse.empty() {
+            Some(Empty::OverBudget(shortage)) => {
+                let code = FailureCode::BudgetExceeded.as_str().to_owned();
+                let failure = VoicingFailure { code, detail: shortage.detail() };
+                Ok(Spoken { failure: Some(failure), ..Spoken::default() })
+            }
+            Some(Empty::Unknown { reason }) => Err(Failure::Retry { after: None, reason }),
+            None => Err(Failure::Fatal { reason: "speaking was refused for no reason".to_owned() }),
+        };
+    }
     let sealed = message.file(workers, ArtefactId::new());
     let (writer, writing) = artefacts::writing();
     let file = File::new(sealed.clone(), writer)?;
@@ -68,6 +87,15 @@ pub(super) async fn speak(
         // The reason is the store's.
         Err(Broken::Ours(failure)) => Err(stored.err().map_or(failure, away)),
     }
+}
+
+/// The most that it can cost to speak all of it.
+fn most_of_speaking(prices: PricesAt<'_>, target: &TtsTarget, pieces: &[Piece]) -> Decimal {
+    let characters: u64 = pieces.iter().map(|piece| piece.spoken.chars().count() as u64).sum();
+    let (kind, audio_ms) = (SpeechKind::Synthesis, characters * MS_PER_CHARACTER);
+    let work = SpeechWork { kind, audio_ms, characters, estimated: true };
+    let model = target.model.as_deref().unwrap_or_default();
+    prices.meter_speech(&target.provider, model, work).cost_usd
 }
 
 enum Broken {

@@ -122,6 +122,7 @@ fn decide(
             attempts: 0,
             billed: vec![],
             callback,
+            shortage: None,
         };
         Ok::<_, Problem>(Some(event("cancelled", failed.into())))
     };

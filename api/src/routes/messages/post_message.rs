@@ -27,6 +27,7 @@ use crate::idempotency::{Makes, Once};
 use crate::openapi::problems;
 use crate::prefer::Prefer;
 use crate::problem::{Code, Problem};
+use crate::reservations::Asked;
 use crate::routes::jobs::{self, Job};
 use crate::sessions::SessionFacts;
 use crate::validation::Mistakes;
@@ -217,10 +218,13 @@ async fn accept(app: &App, caller: &Caller, message: &Message<'_>, once: &Once) 
         Some(url) => Some(Callback { url: seal(url).await?, sealed_for: event_id }),
         None => None,
     };
+    let asked = Asked { tenant_id, key_id: caller.key_id(), agent: &agent };
+    let (reservation, sealed) = tokio::join!(asked.turn(app, job_id, &sent.content), seal(&sent.content));
+    let reservation = reservation?;
     let received = MessageReceived {
         message_id: once.derived::<MessageId>("message"),
         job_id,
-        content: seal(&sent.content).await?,
+        content: sealed?,
         agent_version: agent.version,
         stream: mode == Mode::Stream,
         spoken: None,
@@ -228,6 +232,7 @@ async fn accept(app: &App, caller: &Caller, message: &Message<'_>, once: &Once) 
         aloud: false,
     };
     let event = Event::new(event_id, once.at, SOURCE, session, &caller.cause(), received);
+    reservation.check()?;
     let position = append(app, facts, &event).await?;
     Ok(Accepted { session, position, ended: None })
 }

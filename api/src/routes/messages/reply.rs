@@ -61,9 +61,7 @@ pub(crate) async fn of_event(
         Payload::ReplyCompleted(reply) if reply.job_id == job_id => {
             Some(replied(app, tenant_id, envelope.id, &envelope.origin.correlation_id, reply).await)
         }
-        Payload::TurnFailed(TurnFailed { job_id: of, code, detail, .. }) if *of == job_id => {
-            Some(Err(failed(job_id, *code, detail)))
-        }
+        Payload::TurnFailed(failure) if failure.job_id == job_id => Some(Err(of_failure(failure))),
         _ => None,
     }
 }
@@ -129,6 +127,14 @@ pub(crate) async fn of_job(
     }))
 }
 
+/// As [`failed`], with all that the event says.
+pub(crate) fn of_failure(failure: &TurnFailed) -> Problem {
+    match &failure.shortage {
+        Some(shortage) => Problem::over_budget(shortage).with_job(failure.job_id),
+        None => failed(failure.job_id, failure.code, &failure.detail),
+    }
+}
+
 pub(crate) fn failed(job_id: JobId, code: FailureCode, detail: &str) -> Problem {
     let code = match code {
         FailureCode::VendorFailed => Code::VendorFailed,
@@ -141,6 +147,7 @@ pub(crate) fn failed(job_id: JobId, code: FailureCode, detail: &str) -> Problem 
         FailureCode::NoSpeech => Code::NoSpeech,
         FailureCode::SpeechFailed => Code::SpeechFailed,
         FailureCode::SpeechUnavailable => Code::SpeechUnavailable,
+        FailureCode::BudgetExceeded => Code::BudgetExceeded,
         FailureCode::InternalError => Code::InternalError,
     };
     Problem::new(code, detail).with_job(job_id)
@@ -164,6 +171,7 @@ mod tests {
             (FailureCode::NoSpeech, StatusCode::UNPROCESSABLE_ENTITY),
             (FailureCode::SpeechFailed, StatusCode::BAD_GATEWAY),
             (FailureCode::SpeechUnavailable, StatusCode::SERVICE_UNAVAILABLE),
+            (FailureCode::BudgetExceeded, StatusCode::PAYMENT_REQUIRED),
             (FailureCode::InternalError, StatusCode::INTERNAL_SERVER_ERROR),
         ] {
             let code = failed(JobId::new(), failure, "why").code();

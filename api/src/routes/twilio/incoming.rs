@@ -17,6 +17,7 @@ use super::signed::Webhook;
 use crate::calls::{self, NewCall};
 use crate::openapi::problems;
 use crate::problem::{Code, Problem};
+use crate::reservations::Asked;
 use crate::sockets::StreamToken;
 use crate::twilio::{self, Route};
 use crate::{App, rates};
@@ -98,6 +99,11 @@ impl Caller<'_> {
         if !app.places.has_room() {
             return Ok(answered([Verb::RejectAsBusy]));
         }
+        let asked = Asked { tenant_id, key_id: None, agent: &agent };
+        let reservation = match asked.call(app, call_id, Transport::Twilio.carrier()).await {
+            Ok(reservation) => reservation,
+            Err(problem) => return refused(problem),
+        };
         let from = Some(webhook.text("From")).filter(|number| is_number(number));
         let unknown = format!("twilio-{call_id}");
         let new = NewCall {
@@ -111,6 +117,7 @@ impl Caller<'_> {
             called_number: Some(webhook.text("To")).filter(|number| !number.is_empty()),
             provider_call_sid: Some(call_sid),
         };
+        reservation.check()?;
         calls::start(app, tenant_id, &webhook.cause(tenant_id), new).await?;
         tracing::info!(%tenant_id, %call_id, "a call comes in");
         Ok(self.stream(0))
@@ -133,6 +140,15 @@ impl Caller<'_> {
         let cause = self.webhook.cause(tenant_id);
         calls::end(app, tenant_id, call_id, &cause, CallStatus::Failed, "stream_lost").await?;
         Ok(said("We have lost the connection. Please call again.", ENGLISH))
+    }
+}
+
+/// What a caller hears for whom there is no room.
+fn refused(problem: Problem) -> Result<Response, Problem> {
+    match problem.code() {
+        Code::BudgetExceeded => Ok(said("We cannot take your call at the moment. Goodbye.", ENGLISH)),
+        Code::ConcurrencyLimit => Ok(answered([Verb::RejectAsBusy])),
+        _ => Err(problem),
     }
 }
 

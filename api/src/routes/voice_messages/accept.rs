@@ -10,6 +10,7 @@ use crate::app::SOURCE;
 use crate::auth::Caller;
 use crate::idempotency::Once;
 use crate::problem::{Code, Problem};
+use crate::reservations::{Asked, Reservation};
 use crate::sessions::SessionFacts;
 use crate::{App, rates};
 
@@ -61,6 +62,7 @@ pub(crate) async fn accept(
         Ok(None) => received(app, caller, &recording, once).await,
         Err(problem) => Err(problem),
     };
+    let decided = decided.and_then(|(received, reservation)| reservation.check().map(|()| received));
     let received = match decided {
         Ok(received) => received,
         Err(problem) => {
@@ -79,7 +81,7 @@ async fn received(
     caller: &Caller,
     recording: &Recording<'_>,
     once: &Once,
-) -> Result<RecordingReceived, Problem> {
+) -> Result<(RecordingReceived, Reservation), Problem> {
     let Recording { facts, upload, longest_seconds, .. } = recording;
     if facts.is_ended() {
         return Err(Problem::new(Code::SessionEnded, "open a new session"));
@@ -88,13 +90,16 @@ async fn received(
     let agent =
         agent.ok_or_else(|| Problem::new(Code::AgentUnavailable, "open a session with another agent"))?;
     rates::count_agent(app, &caller.trace, &agent)?;
-    Ok(RecordingReceived {
+    let asked = Asked { tenant_id: caller.tenant_id, key_id: caller.key_id(), agent: &agent };
+    let reservation = asked.turn(app, once.voice_job(), "").await?;
+    let received = RecordingReceived {
         message_id: once.derived::<MessageId>("message"),
         job_id: once.voice_job(),
         agent_version: agent.version,
         audio: upload.artefact.clone(),
         longest_seconds: *longest_seconds,
-    })
+    };
+    Ok((received, reservation))
 }
 
 /// A repeated request finds what the first one did.

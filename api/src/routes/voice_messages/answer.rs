@@ -1,6 +1,5 @@
 //! How a spoken message ended, as its sender sees it: the same object from a waiting POST and from a job.
 
-use events::session::TurnFailed;
 use events::voice_message::{ReplyVoiced, VoicingFailure};
 use events::{Aggregate, JobId, MessageId, Payload, Recorded, SessionId, TenantId};
 use projections::jobs::JobRecord;
@@ -90,8 +89,8 @@ pub(crate) async fn of_history(
                 said = Some((recorded.event.envelope.id, &message.content));
             }
             Payload::ReplyCompleted(reply) if reply.job_id == job_id => replied = Some(recorded),
-            Payload::TurnFailed(TurnFailed { job_id: of, code, detail, .. }) if *of == job_id => {
-                let answer = Err(reply::failed(job_id, *code, detail));
+            Payload::TurnFailed(failure) if failure.job_id == job_id => {
+                let answer = Err(reply::of_failure(failure));
                 return Ok(Some(VoiceOutcome { answer, sequence: recorded.position.sequence }));
             }
             Payload::ReplyVoiced(voiced) if voiced.job_id == job_id => {

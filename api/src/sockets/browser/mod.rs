@@ -26,6 +26,7 @@ use crate::calls::{self, NewCall};
 use crate::extract::QueryOf;
 use crate::openapi::problems;
 use crate::problem::{Code, Problem};
+use crate::reservations::{Asked, Reservation};
 use crate::validation::Mistakes;
 use crate::{App, rates};
 use wire::BrowserWire;
@@ -79,9 +80,13 @@ async fn voice_browser(
         return Err(Problem::new(Code::AgentUnavailable, "the agent is switched off"));
     }
     rates::count_agent(&app, &caller.trace, &agent)?;
+    let (tenant_id, call_id) = (caller.tenant_id, CallId::new());
+    let asked = Asked { tenant_id, key_id: caller.key_id(), agent: &agent };
+    let reservation = asked.call(&app, call_id, Transport::Browser.carrier()).await?;
     let call = BrowserCall {
-        call_id: CallId::new(),
-        tenant_id: caller.tenant_id,
+        call_id,
+        reservation,
+        tenant_id,
         cause: caller.cause(),
         agent,
         customer_id: query.customer_id,
@@ -91,6 +96,7 @@ async fn voice_browser(
 
 struct BrowserCall {
     call_id: CallId,
+    reservation: Reservation,
     tenant_id: TenantId,
     cause: Cause,
     agent: Arc<AgentRecord>,
@@ -102,7 +108,10 @@ fn open(app: App, upgrade: WebSocketUpgrade, call: BrowserCall) -> Response {
     upgrade.on_upgrade(async move |mut socket| {
         let _counted = counted;
         match app.places.take(call.call_id).await {
-            Err(refusal) => refuse(&mut socket, refusal).await,
+            Err(refusal) => {
+                call.reservation.release(&app).await;
+                refuse(&mut socket, refusal).await;
+            }
             Ok(place) => call.hold(&app, socket, place).await,
         }
     })
@@ -110,7 +119,7 @@ fn open(app: App, upgrade: WebSocketUpgrade, call: BrowserCall) -> Response {
 
 impl BrowserCall {
     async fn hold(self, app: &App, mut socket: WebSocket, place: Place) {
-        let Self { call_id, tenant_id, agent, cause, customer_id } = self;
+        let Self { call_id, reservation, tenant_id, agent, cause, customer_id } = self;
         let made_up = || format!("browser-{call_id}");
         let new = NewCall {
             call_id,
@@ -126,7 +135,11 @@ impl BrowserCall {
         let Ok(media) = app.nats.media.socket(call_id).await else {
             return refuse(&mut socket, Refusal::Unavailable).await;
         };
-        if let Err(problem) = calls::start(app, tenant_id, &cause, new).await {
+        let started = async {
+            reservation.check()?;
+            calls::start(app, tenant_id, &cause, new).await
+        };
+        if let Err(problem) = started.await {
             tracing::error!(%tenant_id, %call_id, code = problem.code().name(), cause = problem.cause(), "a call was not begun");
             return refuse(&mut socket, Refusal::Unavailable).await;
         }
