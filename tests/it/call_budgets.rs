@@ -64,8 +64,7 @@ async fn when_the_money_ends_the_agent_says_goodbye() {
     caller.until_it_is_silent().await;
     budget(&client, "0").await;
     caller.speak().await;
-    caller.until_it_speaks().await;
-    caller.until_it_is_silent().await;
+    caller.until_it_is_over().await;
     let lines = caller.lines();
     assert!(lines.last().unwrap().contains("I have to end our call now"), "{lines:?}");
     assert!(world.vendor_log("vendor_a").await.is_empty(), "nothing was spent");

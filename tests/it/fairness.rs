@@ -24,6 +24,11 @@ async fn a_quiet_tenant_stays_within_twice_its_solo_latency_while_another_floods
     for api in 0..2 {
         world::ready(&at(api, 0)).await;
     }
+    // The flood is to queue, not to be refused.
+    let flooder = at(0, 0);
+    let limits = json!({ "concurrent_turns": 2 * FLOOD_SESSIONS * FLOOD_PER_SESSION });
+    let raised = flooder.send(flooder.request(Method::PUT, "/api/limits").json(&limits)).await.unwrap();
+    assert_eq!(raised.status, 200, "{raised:?}");
     let quiet = at(1, 1);
     let session = quiet.session(&world.agent(1, 0)).await;
     quiet.say(&session, "Hello").await;
@@ -48,7 +53,7 @@ async fn a_quiet_tenant_stays_within_twice_its_solo_latency_while_another_floods
         flood.await.unwrap();
     }
     let flooded = p99(&quiet, &session).await;
-    let jobs = at(0, 0).get("/api/jobs?limit=1000").await;
+    let jobs = flooder.get("/api/jobs?limit=1000").await;
     let left = jobs.body.as_array().unwrap().iter().filter(|job| job["status"] == "queued").count();
     println!("solo {solo:?}, flooded {flooded:?}, {left} of the flood still queued");
     assert!(left > 0, "the flood was over before the quiet tenant was measured");

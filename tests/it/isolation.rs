@@ -208,6 +208,8 @@ impl Used {
             ("job_id", &self.job),
             ("message_id", &self.message),
             ("tenant_id", &self.tenant),
+            // Of a budget.
+            ("id", &self.agent),
         ];
         let of_lists = [
             ("/api/agents", self.agent.as_str()),
@@ -223,6 +225,7 @@ impl Used {
             ("/api/phone-numbers", &self.agent),
             ("/api/provider-calls", &self.provider_call),
             ("/api/tool-executions", &self.tool_run),
+            ("/api/budgets", &self.agent),
             ("/api/webhooks", &self.webhook),
             ("/api/webhooks/deliveries", &self.delivery),
             ("/api/webhooks/{id}/deliveries", &self.delivery),

@@ -21,6 +21,7 @@ fn needed(route: &str) -> &'static str {
         "PUT /api/prices" | "GET /api/prices/versions" | "PUT /api/prices/overrides" => "operator",
         route if route.contains(" /api/repricings") => "operator",
         "PUT /api/limits" | "PATCH /api/tenants/me" | "POST /api/tenants/me/rotate-webhook-secret" => "admin",
+        route if route.contains(" /api/budgets") && !route.starts_with("GET ") => "admin",
         route if route.contains(" /api/webhooks") && !route.starts_with("GET ") => "admin",
         route if route.contains(" /api/keys") || route.contains(" /api/telephony/") => "admin",
         route if route.starts_with("GET ") => "viewer",

@@ -59,7 +59,9 @@ impl Route {
     pub fn body(&self) -> Value {
         match self.operation["operationId"].as_str().unwrap_or_default() {
             "create_tenant" | "create_agent" | "replace_agent" => json!({ "name": "Another" }),
-            "set_budget" => json!({ "scope": "tenant", "monthly_limit_usd": "100" }),
+            "set_budget" => {
+                json!({ "scope": "agent", "id": Uuid::now_v7(), "monthly_limit_usd": "100" })
+            }
             "set_limits" => json!({ "concurrent_calls": 7 }),
             "patch_own_tenant" => json!({ "time_zone": "Europe/Berlin" }),
             "patch_agent" | "patch_system_prompt" => json!({ "description": "changed" }),

@@ -48,7 +48,7 @@ struct NewLimits {
     concurrent_calls: Sent<u32>,
 }
 
-/// How much the tenant may have under way, over all servers together. Kept, and not enforced by this version.
+/// How much the tenant may have under way, over all servers together.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Limits)]
 struct LimitsView {

@@ -12,7 +12,7 @@ use crate::validation::Mistakes;
 const REQUESTS_PER_MINUTE: RangeInclusive<u32> = 1..=1_000_000;
 const CONCURRENT_CALLS: RangeInclusive<u32> = 0..=100_000;
 
-/// What the agent may have under way, beside the tenant's own limits. Kept, and not enforced by this version.
+/// What the agent may have under way, beside the tenant's own limits.
 // `Serialize` is for utoipa, which writes the defaults of the fields around it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
