@@ -1,19 +1,25 @@
 //! One database, two roles: the application's pool with its transaction that sees one tenant only, and the projectors'
 //! connections.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use events::TenantId;
+use quick_cache::sync::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, PgTransaction};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
 /// How long a caller waits for a connection, also while Postgres is away.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Those that reserve at the moment; of one more, a reservation waits in Postgres alone.
+const RESERVING_TENANTS: usize = 10_000;
 /// A connection that rested longer is tried out before it is handed on: Postgres may have gone away meanwhile.
 const TRUSTED_REST: Duration = Duration::from_secs(1);
 
@@ -68,6 +74,7 @@ fn is_transient(error: &sqlx::Error) -> bool {
 pub struct Database {
     app: PgPool,
     options: PgConnectOptions,
+    reserving: Arc<Cache<TenantId, Arc<Mutex<()>>>>,
 }
 
 const APP_SETUP: &str = "set role vocalbridge_app; set search_path to vocalbridge";
@@ -102,7 +109,7 @@ impl Database {
             })
             .connect_with(options.clone())
             .await?;
-        Ok(Self { app, options })
+        Ok(Self { app, options, reserving: Arc::new(Cache::new(RESERVING_TENANTS)) })
     }
 
     /// A transaction that sees the rows of one tenant. The tenant is set for the transaction only: a plain `set` would
@@ -114,6 +121,17 @@ impl Database {
         // One round trip instead of two. Nothing but a UUID's own characters is put into the statement.
         let begin = format!("begin; set local vocalbridge.tenant_id = '{tenant_id}'");
         Ok(self.app.begin_with(AssertSqlSafe(begin)).await?)
+    }
+
+    /// A tenant's reservations are made one after the other, in Postgres too. Whoever waits there holds a connection, and
+    /// the flood of one tenant would hold them all; so they wait here.
+    pub(crate) async fn turn_to_reserve(&self, tenant_id: TenantId) -> Result<OwnedMutexGuard<()>, Error> {
+        let queue =
+            match self.reserving.get_or_insert_with(&tenant_id, || Ok::<_, Infallible>(Arc::default())) {
+                Ok(queue) => queue,
+                Err(never) => match never {},
+            };
+        timeout(PATIENCE, queue.lock_owned()).await.map_err(|_| sqlx::Error::PoolTimedOut.into())
     }
 
     /// For the few questions that are asked before a tenant is known.

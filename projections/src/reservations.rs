@@ -99,6 +99,7 @@ pub enum Refusal {
 /// When the database does not answer.
 pub async fn reserve(database: &Database, wanted: &Wanted) -> Result<Option<Refusal>, Error> {
     let Wanted { tenant_id, work_id, counted, agent_id, key_id, usd, month, most, lease } = *wanted;
+    let _turn = database.turn_to_reserve(tenant_id).await?;
     let row = sqlx::query!(
         r#"select refused as "refused!", scope, id, remaining_usd
          from reserve($1, $2, $3, $4, $5, $6, make_interval(secs => $7), $8, $9, $10, $11, $12)"#,

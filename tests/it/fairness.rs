@@ -14,7 +14,7 @@ const FLOOD_PER_SESSION: usize = 25;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quiet_tenant_stays_within_twice_its_solo_latency_while_another_floods() {
     // Few places per tenant, so that the flood really queues.
-    let settings = [("WORKER_MAX_RUNNING", "32"), ("WORKER_MAX_RUNNING_PER_TENANT", "8")];
+    let settings = [("WORKER_MAX_RUNNING", "32"), ("WORKER_MAX_RUNNING_PER_TENANT", "2")];
     let mut world = World::with_environment(&settings).await;
     world.control("vendor_a", json!({ "latency_ms": 200 })).await;
     let ports = [world::free_port(), world::free_port()];
@@ -44,7 +44,8 @@ async fn a_quiet_tenant_stays_within_twice_its_solo_latency_while_another_floods
                     let path = format!("/api/sessions/{session}/messages");
                     let request = client.request(Method::POST, &path).header("Prefer", "respond-async");
                     let answer = client.send(request.json(&json!({ "content": "More" }))).await.unwrap();
-                    assert_eq!(answer.status, 202, "{answer:?}");
+                    // Who floods may be told to come later.
+                    assert!([202, 503].contains(&answer.status.as_u16()), "{answer:?}");
                 }
             })
         })

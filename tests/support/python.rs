@@ -2,6 +2,7 @@
 //!
 //! The tests of `vendors` stand on this file too.
 
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -25,7 +26,14 @@ impl Python {
         std::fs::read_to_string(requirements).unwrap().hash(&mut hasher);
         let place = Path::new(DATA).join(format!("sdk-venv-{:016x}", hasher.finish()));
         if !place.exists() {
-            install(requirements, &place).await;
+            // Tests that come at once wait for one of them, whatever process they are in.
+            std::fs::create_dir_all(DATA).unwrap();
+            let lock = File::create(place.with_extension("lock")).unwrap();
+            let lock = tokio::task::spawn_blocking(|| lock.lock().map(|()| lock)).await.unwrap().unwrap();
+            if !place.exists() {
+                install(requirements, &place).await;
+            }
+            drop(lock);
         }
         Self::at(&place)
     }

@@ -1,7 +1,7 @@
 //! The promise: a recording that stands in the log will be answered.
 
 use events::voice_message::RecordingReceived;
-use events::{Aggregate, Event, EventId, JobId, MessageId, Position, SessionId};
+use events::{Aggregate, Event, EventId, JobId, MessageId, Payload, Position, SessionId};
 use nats::Expect;
 
 use super::answer::{self, VoiceOutcome};
@@ -73,7 +73,19 @@ pub(crate) async fn accept(
     let event = Event::new(once.id(), once.at, SOURCE, session, &caller.cause(), received);
     // From here on the file stays: an append that seems to have failed may stand all the same.
     let position = app.nats.log.append(&event, Expect::Anything).await?;
+    if is_anothers(app, position, &recording.upload).await {
+        upload::discard(app, tenant_id, &recording.upload).await;
+    }
     Ok(Accepted { session, position, ended: None })
+}
+
+/// Of requests that are repeated at once several may come as far as the append; the log has the first one's file.
+async fn is_anothers(app: &App, position: Position, upload: &Upload) -> bool {
+    let recorded = app.nats.log.at(position).await.ok().flatten();
+    recorded.is_some_and(|recorded| match recorded.event.payload {
+        Payload::RecordingReceived(received) => received.audio.artefact_id != upload.artefact.artefact_id,
+        _ => false,
+    })
 }
 
 async fn received(
