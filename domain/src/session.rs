@@ -200,6 +200,7 @@ pub enum Claim {
 }
 
 /// What is to be done about a job that is not wanted any more.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and not kept")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cancelling {
     /// Nobody works on it: it ends here and now.

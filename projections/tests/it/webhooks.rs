@@ -25,7 +25,7 @@ async fn what_arrived_stays_so_until_it_is_sent_again_by_hand() {
     let (log, mut story) = (MemoryLog::new(1), Story::new());
     let (to, id) = (Some(WebhookId::new()), DeliveryId::new());
     let mut so_far: Vec<Event> = story.setup();
-    so_far.push(story.to_tell(to, id, QueuedFor::Event));
+    so_far.push(story.queued(to, id, QueuedFor::Event));
     so_far.push(story.told(to, id, 1, AttemptEnd::Delivered));
     let arrived = log.append_all(0, &so_far);
     project(&test.database, &log, arrived).await;
@@ -36,12 +36,12 @@ async fn what_arrived_stays_so_until_it_is_sent_again_by_hand() {
     assert!(is_delivered(queued).await && !is_delivered(arrived).await);
 
     // A copy of it that a dying worker had under way, and one that a second reader queued.
-    let late = [story.told(to, id, 1, AttemptEnd::Failed), story.to_tell(to, id, QueuedFor::Event)];
+    let late = [story.told(to, id, 1, AttemptEnd::Failed), story.queued(to, id, QueuedFor::Event)];
     project(&test.database, &log, log.append_all(0, &late)).await;
     assert_eq!(told(&story, &test.database, id).await, (DeliveryStatus::Delivered, 1, 2));
 
     let again = [
-        story.to_tell(to, id, QueuedFor::Redelivery),
+        story.queued(to, id, QueuedFor::Redelivery),
         story.told(to, id, 1, AttemptEnd::Again { at: story.time() }),
     ];
     project(&test.database, &log, log.append_all(0, &again)).await;

@@ -17,12 +17,7 @@ impl Story {
         self.event(Aggregate::webhook_deliveries(self.tenant_id, webhook_id), Uuid::now_v7(), payload)
     }
 
-    pub fn to_tell(
-        &mut self,
-        to: Option<WebhookId>,
-        delivery_id: DeliveryId,
-        queued_for: QueuedFor,
-    ) -> Event {
+    pub fn queued(&mut self, to: Option<WebhookId>, delivery_id: DeliveryId, queued_for: QueuedFor) -> Event {
         let callback = || Callback { url: self.sealed(30), sealed_for: EventId::new() };
         let queued = DeliveryQueued {
             delivery_id,
@@ -81,24 +76,24 @@ impl Story {
         events.push(self.of_webhooks(WebhookDeleted { webhook_id: deleted }));
         let rotated = WebhookSecretRotated { webhook_id, secret: secret.clone(), previous_until: until };
         events.push(self.of_webhooks(rotated));
-        events.push(self.to_tell(to, arrived, QueuedFor::Event));
+        events.push(self.queued(to, arrived, QueuedFor::Event));
         let end = again(self);
         events.push(self.told(to, arrived, 1, end));
         events.push(self.told(to, arrived, 2, AttemptEnd::Delivered));
         // What a worker that died had queued twice, or tried once more, changes nothing.
-        events.push(self.to_tell(to, arrived, QueuedFor::Event));
+        events.push(self.queued(to, arrived, QueuedFor::Event));
         events.push(self.told(to, arrived, 1, AttemptEnd::Failed));
-        events.push(self.to_tell(to, lost, QueuedFor::Event));
+        events.push(self.queued(to, lost, QueuedFor::Event));
         events.push(self.told(to, lost, 1, AttemptEnd::Failed));
         let disabled = WebhookDisabled { webhook_id, reason: DisabledReason::Failing, delivery_id: lost };
         events.push(self.of_webhooks(disabled));
-        events.push(self.to_tell(to, dropped, QueuedFor::Test));
+        events.push(self.queued(to, dropped, QueuedFor::Test));
         let reason = AbandonedReason::Disabled;
         let abandoned = DeliveryAbandoned { delivery_id: dropped, webhook_id: to, reason };
         events.push(self.delivery(to, abandoned));
         events.push(self.of_webhooks(WebhookChanged { webhook_id, version: 2, settings: settings(true) }));
-        events.push(self.to_tell(to, arrived, QueuedFor::Redelivery));
-        events.push(self.to_tell(None, own, QueuedFor::Event));
+        events.push(self.queued(to, arrived, QueuedFor::Redelivery));
+        events.push(self.queued(None, own, QueuedFor::Event));
         let end = again(self);
         events.push(self.told(None, own, 1, end));
         let rotated = OwnSecretRotated { webhook_secret: secret, previous_until: until };

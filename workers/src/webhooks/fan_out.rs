@@ -6,6 +6,7 @@
 //! moment, queue the same deliveries, which the log recognises by their ids.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,10 +159,11 @@ impl FanOut {
                 continue;
             }
             let tenant_id = event.envelope.aggregate.tenant_id;
-            if !endpoints.contains_key(&tenant_id) {
-                endpoints.insert(tenant_id, self.recipients.endpoints(tenant_id).await?);
-            }
-            let to_tell = self.told(event, &endpoints[&tenant_id], &told);
+            let webhooks = match endpoints.entry(tenant_id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(self.recipients.endpoints(tenant_id).await?),
+            };
+            let to_tell = self.told(event, webhooks, &told);
             if to_tell.is_empty() {
                 continue;
             }
