@@ -155,6 +155,9 @@ pub fn calls_stage(stage: &Stage) {
     if let Some(failure) = &stage.first_failure {
         println!("      the first that failed: {failure}");
     }
+    if !stage.ahead {
+        println!("      the callers waited for the same processors: chrt is missing, or not allowed");
+    }
 }
 
 /// What was to be reached with 500 calls, of the largest stage up to there.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use hdrhistogram::Histogram;
 use reqwest::Method;
 use serde_json::json;
@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cpu::Cpu;
 use crate::installation::Installation;
-use crate::report;
+use crate::{machine, report};
 use caller::{Crowd, Seen};
 use clip::Clip;
 
@@ -63,6 +63,8 @@ pub struct Stage {
     pub memory_kib: f64,
     /// One-minute load average of the machine before.
     pub load_before: f64,
+    /// The callers did not wait for a processor behind the system that they call.
+    pub ahead: bool,
 }
 
 /// In stages of so many calls at once; `None`: the usual ones.
@@ -127,15 +129,16 @@ async fn stage(installation: &Installation, calls: usize, hold: Duration, before
         counts: AtomicBool::new(false),
         hang_up: CancellationToken::new(),
     });
-    let callers = TaskTracker::new();
-    let thread = callers.spawn_blocking({
+    let thread = std::thread::spawn({
         let (crowd, cpu) = (crowd.clone(), installation.cpu.clone());
         move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(crowd_calls(&crowd, calls, hold, &cpu))
+            let ahead = machine::run_ahead();
+            runtime.block_on(crowd_calls(&crowd, calls, hold, &cpu)).map(|held| (held, ahead))
         }
     });
-    let (outcomes, cores, memory_kib) = thread.await.context("the callers panicked")??;
+    let joined = tokio::task::spawn_blocking(|| thread.join()).await?;
+    let ((outcomes, cores, memory_kib), ahead) = joined.map_err(|_| anyhow!("the callers panicked"))??;
     let mut stage = Stage {
         calls,
         failed: 0,
@@ -151,6 +154,7 @@ async fn stage(installation: &Installation, calls: usize, hold: Duration, before
         cores,
         memory_kib: memory_kib - before_kib,
         load_before,
+        ahead,
     };
     for outcome in outcomes {
         match outcome {
