@@ -30,7 +30,8 @@ create table open_work (
 call guard_projection('open_work');
 
 -- The running reservations. NOT in the log and not a projection: what work may cost is held back here before it is
--- accepted, and goes when its costs are spent. Lost, it is filled from `open_work`. A reservation without
+-- accepted, and goes when its costs are spent. Messages that no hard budget concerns have none: their number is known from
+-- `open_work`. Lost, what calls hold is filled from there, and workers reserve anew. A reservation without
 -- `lease_until` is of accepted work, and stays until that ends; one with it counts until then.
 create table reservations (
     tenant_id uuid not null,
@@ -46,6 +47,15 @@ create table reservations (
 call guard_tenant_rows('reservations');
 create policy projector on reservations to vocalbridge_projector using (true) with check (true);
 grant select, insert, update, delete on reservations to vocalbridge_app, vocalbridge_projector;
+
+-- The messages that are being answered; those that hold a lease are not among them yet.
+create function turns_under_way(wanted_tenant uuid) returns bigint
+    language sql stable set search_path = vocalbridge, pg_temp
+    as $$
+    select count(*) from open_work where tenant_id = wanted_tenant and kind in ('turn', 'recording')
+$$;
+revoke all on function turns_under_way(uuid) from public;
+grant execute on function turns_under_way(uuid) to vocalbridge_app;
 
 -- Raises the reservation of `wanted_work` to `wanted_usd`, or makes it, if budgets and limits have room for it; answers
 -- why not, or nothing. A function, because a statement that waits for a lock looks at the rows as they were before it
@@ -77,14 +87,16 @@ begin
         return;
     end if;
     if present is null then
-        select count(*) filter (where kind = 'turn' and is_live), count(*) filter (where kind = 'call' and is_live),
+        select count(*) filter (where kind = 'turn' and is_live and lease_until is not null),
+            count(*) filter (where kind = 'call' and is_live),
             count(*) filter (where kind = 'call' and is_live and agent_id = wanted_agent),
             count(*) filter (where not is_live)
             into turns, calls, agent_calls, stale
             from (
-                select kind, agent_id, lease_until is null or lease_until > clock_timestamp() as is_live
+                select kind, agent_id, lease_until, lease_until is null or lease_until > clock_timestamp() as is_live
                 from reservations where tenant_id = wanted_tenant
             ) as under_way;
+        turns := turns + turns_under_way(wanted_tenant);
         if stale > 0 then
             -- They count for nothing and are only in the way. A row that somebody holds is left to them.
             delete from reservations where tenant_id = wanted_tenant and work_id in (
@@ -126,7 +138,12 @@ begin
         return;
     end if;
     insert into reservations as old (tenant_id, work_id, kind, agent_id, key_id, reserved_usd, lease_until)
-        values (wanted_tenant, wanted_work, wanted_kind, wanted_agent, wanted_key, wanted_usd, clock_timestamp() + lease)
+        values (
+            wanted_tenant, wanted_work, wanted_kind, wanted_agent, wanted_key, wanted_usd,
+            -- Work that is accepted and had no reservation, because there was no budget then, has one that lasts.
+            case when not exists (select from open_work where tenant_id = wanted_tenant and work_id = wanted_work)
+                then clock_timestamp() + lease end
+        )
         on conflict on constraint reservations_pkey do update set
             agent_id = excluded.agent_id, key_id = excluded.key_id, reserved_usd = excluded.reserved_usd,
             lease_until = case when old.lease_until is null then null else excluded.lease_until end;

@@ -27,6 +27,7 @@ use crate::reservations::Account;
 use crate::sessions::Sessions;
 use crate::sockets::{MAX_UTTERANCE_SOCKETS, Places};
 use crate::tokens::Tokens;
+use crate::under_way::UnderWay;
 use crate::{Api, api_key};
 
 /// The `source` of every event that this crate appends.
@@ -77,6 +78,7 @@ pub(crate) struct Shared {
     pub prices: PriceBooks,
     agents: Recent<(TenantId, AgentId), Arc<AgentRecord>>,
     limits: Recent<TenantId, Limits>,
+    pub under_way: UnderWay,
     accounts: Recent<TenantId, Arc<Account>>,
     changes: watch::Receiver<u64>,
     own_changes: AtomicU64,
@@ -105,6 +107,7 @@ impl App {
             keys: Recent::new(),
             key_uses: KeyUses::default(),
             rates: Rates::new(),
+            under_way: UnderWay::new(),
             sessions: Sessions::new(),
             utterance_sockets: Arc::new(Semaphore::new(MAX_UTTERANCE_SOCKETS)),
             pipelines: Arc::new(Semaphore::new(config.sockets.max_pipelines)),

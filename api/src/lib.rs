@@ -30,6 +30,7 @@ mod page;
 mod prefer;
 mod prompt_variables;
 mod rates;
+mod under_way;
 mod validation;
 mod waiting;
 

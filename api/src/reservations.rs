@@ -7,7 +7,7 @@ use domain::prices::PricesAt;
 use domain::{Month, Zone};
 use events::budget::BudgetScope;
 use events::session::BudgetShortage;
-use events::{ApiKeyId, CallId, JobId, TenantId};
+use events::{ApiKeyId, CallId, JobId, Position, TenantId};
 use projections::Projection;
 use projections::configuration::AgentRecord;
 use projections::configuration::limits::BudgetRecord;
@@ -32,6 +32,8 @@ pub(crate) struct Account {
 pub(crate) struct Reservation {
     tenant_id: TenantId,
     work_id: Uuid,
+    /// Let in by the count: there is nothing in the database.
+    is_counted: bool,
     accepted_until: Instant,
 }
 
@@ -47,9 +49,19 @@ impl Reservation {
         Err(Problem::new(Code::AtCapacity, "accepting this took too long; try again"))
     }
 
+    /// The work stands in the log.
+    pub(crate) async fn accepted(&self, app: &App, position: Position) {
+        if self.is_counted {
+            app.under_way.accepted(self.tenant_id, JobId(self.work_id), position).await;
+        }
+    }
+
     /// The work is not accepted after all.
     pub(crate) async fn release(&self, app: &App) {
-        let Self { tenant_id, work_id, .. } = *self;
+        let Self { tenant_id, work_id, is_counted, .. } = *self;
+        if is_counted {
+            return app.under_way.forget(tenant_id, JobId(work_id)).await;
+        }
         if let Err(error) = reservations::release(&app.database, tenant_id, work_id).await {
             tracing::warn!(%tenant_id, %work_id, error = &error as &dyn std::error::Error, "a reservation was not released");
         }
@@ -70,10 +82,28 @@ impl Asked<'_> {
     /// # Errors
     /// `budget_exceeded`, `concurrency_limit`, `unavailable`.
     pub(crate) async fn turn(self, app: &App, job_id: JobId, content: &str) -> Result<Reservation, Problem> {
-        let limits = app.limits(self.tenant_id).await?;
-        let most = Most { turns: Some(limits.concurrent_turns), ..Most::default() };
+        let (tenant_id, most) = (self.tenant_id, app.limits(self.tenant_id).await?.concurrent_turns);
+        let is_limited = self.is_limited(&*app.account(tenant_id).await?);
+        let accepted_until = Instant::now() + accepted_within(app.config.reservation_lease);
+        if !is_limited && app.under_way.let_in(app, tenant_id, job_id, most).await? {
+            return Ok(Reservation { tenant_id, work_id: job_id.0, is_counted: true, accepted_until });
+        }
+        let most = most.saturating_sub(app.under_way.unseen(tenant_id).await);
+        let most = Most { turns: Some(most), ..Most::default() };
         self.reserve(app, job_id.0, Counted::Turn, most, |prices| self.most_of_turn(app, prices, content))
             .await
+    }
+
+    /// Whether a hard budget concerns the work. Whoever has none does not pay for the reckoning.
+    fn is_limited(self, account: &Account) -> bool {
+        account.budgets.iter().any(|budget| {
+            budget.hard
+                && match budget.scope {
+                    BudgetScope::Tenant => true,
+                    BudgetScope::Agent => budget.id == self.agent.id.0,
+                    BudgetScope::Key => self.key_id.is_some_and(|key_id| budget.id == key_id.0),
+                }
+        })
     }
 
     /// Reserves a call: there must be room for its first minute and its first answer.
@@ -108,15 +138,8 @@ impl Asked<'_> {
     ) -> Result<Reservation, Problem> {
         let Self { tenant_id, key_id, agent } = self;
         let account = app.account(tenant_id).await?;
-        let concerns = |budget: &&BudgetRecord| match budget.scope {
-            BudgetScope::Tenant => true,
-            BudgetScope::Agent => budget.id == agent.id.0,
-            BudgetScope::Key => key_id.is_some_and(|key_id| budget.id == key_id.0),
-        };
-        // Whoever has no budget does not pay for the reckoning.
-        let is_limited = account.budgets.iter().filter(concerns).any(|budget| budget.hard);
         let now = app.clock.now();
-        let usd = match is_limited {
+        let usd = match self.is_limited(&account) {
             true => most_usd(app.prices.book(tenant_id).await?.at(now)),
             false => Decimal::ZERO,
         };
@@ -130,8 +153,9 @@ impl Asked<'_> {
             freshness::of_everything(app, Projection::Budgets).await;
             refusal = reservations::reserve(&app.database, &wanted).await?;
         }
-        refusal
-            .map_or(Ok(Reservation { tenant_id, work_id, accepted_until }), |refusal| Err(refused(refusal)))
+        refusal.map_or(Ok(Reservation { tenant_id, work_id, is_counted: false, accepted_until }), |refusal| {
+            Err(refused(refusal))
+        })
     }
 
     /// The most that the first request of a turn can cost, as far as is known here; whoever asks the model knows better.

@@ -4,7 +4,8 @@
 //! Like the keyring this is no projection: a reservation is made before there is an event, and it is a lease. It lasts
 //! once the projection `budgets` has seen the work in the log, and ends in the very transaction in which the work's costs
 //! are added to what was spent. A process that dies between reserving and appending leaves a lease that runs out;
-//! everything else is `open_work`, which the log gives back ([`restore`]).
+//! everything else is `open_work`, which the log gives back ([`restore`]). Messages that no hard budget concerns have no
+//! reservation: how many there are is in `open_work`, too.
 
 use std::time::Duration;
 
@@ -134,6 +135,19 @@ pub async fn reserve(database: &Database, wanted: &Wanted) -> Result<Option<Refu
     Ok(Some(refusal))
 }
 
+/// How many messages are being answered, as far as the projection `budgets` has come.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn turns_under_way(database: &Database, tenant_id: TenantId) -> Result<u64, Error> {
+    let mut tx = database.tenant(tenant_id).await?;
+    let turns = sqlx::query_scalar!(r#"select turns_under_way($1) as "turns!""#, tenant_id.0)
+        .fetch_one(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(u64::try_from(turns).unwrap_or_default())
+}
+
 /// Gives back what was reserved for work that was never accepted.
 ///
 /// # Errors
@@ -238,15 +252,27 @@ pub(crate) async fn follow(connection: &mut PgConnection, entries: &[Entry]) -> 
     let opened: Vec<_> = changes.opened.iter().collect();
     if !opened.is_empty() {
         sqlx::query!(
-            "insert into reservations as old (tenant_id, work_id, kind, key_id, reserved_usd)
-             select tenant_id, work_id, kind, key_id, 0
-             from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[]) as work (tenant_id, work_id, kind, key_id)
-             on conflict on constraint reservations_pkey do update set lease_until = null
-             where old.lease_until is not null",
+            "update reservations set lease_until = null
+             from unnest($1::uuid[], $2::uuid[]) as work (tenant_id, work_id)
+             where reservations.tenant_id = work.tenant_id and reservations.work_id = work.work_id
+                and lease_until is not null",
             column!(opened, |row| row.0.0) as _,
             column!(opened, |row| row.0.1) as _,
-            column!(opened, |row| Counted::of(row.1.kind).as_str()) as _,
-            column!(opened, |row| row.1.event.envelope.origin.key_id.map(|key_id| key_id.0)) as _,
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
+    let calls: Vec<_> = opened.iter().filter(|row| Counted::of(row.1.kind) == Counted::Call).collect();
+    if !calls.is_empty() {
+        sqlx::query!(
+            "insert into reservations (tenant_id, work_id, kind, key_id, reserved_usd)
+             select tenant_id, work_id, $4, key_id, 0
+             from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as work (tenant_id, work_id, key_id)
+             on conflict on constraint reservations_pkey do nothing",
+            column!(calls, |row| row.0.0) as _,
+            column!(calls, |row| row.0.1) as _,
+            column!(calls, |row| row.1.event.envelope.origin.key_id.map(|key_id| key_id.0)) as _,
+            Counted::Call.as_str(),
         )
         .execute(&mut *connection)
         .await?;
@@ -280,17 +306,16 @@ pub(crate) async fn follow(connection: &mut PgConnection, entries: &[Entry]) -> 
     Ok(())
 }
 
-/// Fills in what was lost. What work whose reservation is made here may cost is not known: whoever works on it reserves
-/// that before the next thing that costs.
+/// Fills in the calls that were lost: they count against limits. What work may cost that lost its reservation is not known:
+/// whoever works on it reserves that before the next thing that costs.
 pub(crate) async fn restore(database: &Database) -> Result<(), Error> {
     let mut connection = database.projector().await?;
     // Locked, so that work that ends meanwhile is passed over instead of being reserved for ever.
     let restored = sqlx::query!(
         "insert into reservations (tenant_id, work_id, kind, key_id, reserved_usd)
-         select tenant_id, work_id, case kind when 'turn' then 'turn' when 'recording' then 'turn'
-            when 'call' then 'call' else 'other' end, key_id, 0
+         select tenant_id, work_id, kind, key_id, 0
          from open_work
-         where not exists (
+         where kind = 'call' and not exists (
             select from reservations where reservations.tenant_id = open_work.tenant_id
                 and reservations.work_id = open_work.work_id
          )
@@ -300,7 +325,7 @@ pub(crate) async fn restore(database: &Database) -> Result<(), Error> {
     .execute(&mut connection)
     .await?;
     if restored.rows_affected() > 0 {
-        tracing::warn!(reservations = restored.rows_affected(), "reservations of open work were restored");
+        tracing::warn!(reservations = restored.rows_affected(), "reservations of calls were restored");
     }
     Ok(())
 }

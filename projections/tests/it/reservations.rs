@@ -5,7 +5,6 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{Month, Zone};
 use events::budget::{BudgetScope, BudgetSet};
-use events::tenant::LimitsSet;
 use events::{AgentId, Aggregate, ApiKeyId, Payload, SessionId, TenantId};
 use projections::Page;
 use projections::Projection;
@@ -218,7 +217,7 @@ async fn accepted_work_holds_its_room_until_its_costs_are_spent() {
 }
 
 #[tokio::test]
-async fn what_is_lost_comes_back_for_open_work_alone() {
+async fn open_work_counts_and_what_its_reservation_lost_is_reserved_anew() {
     let (mut story, log) = (Story::new(), MemoryLog::new(1));
     let hard = budget(BudgetScope::Tenant, story.tenant_id.0, 2, true);
     let test = with_budgets(&mut story, &log, &[hard]).await;
@@ -229,26 +228,20 @@ async fn what_is_lost_comes_back_for_open_work_alone() {
     let received = events.iter().find(is_received).unwrap();
     let last = log.append(0, received);
     project(&test.database, &log, last).await;
-    sqlx::query("truncate reservations").execute(&test.admin).await.unwrap();
-
-    // A process that starts.
-    let last = log.append(
-        0,
-        &story.event(
-            Aggregate::tenant(story.tenant_id),
-            Uuid::now_v7(),
-            LimitsSet::from(domain::Limits::default()),
-        ),
-    );
-    project(&test.database, &log, last).await;
-    let rows: Vec<(Uuid, String)> =
-        sqlx::query_as("select work_id, kind from reservations where lease_until is null")
-            .fetch_all(&test.admin)
-            .await
-            .unwrap();
-    assert_eq!(rows, [(open.job_id.0, "turn".to_owned())]);
-    // Whoever works on it reserves what it may cost.
+    // Accepted without one, or lost.
+    let left: i64 =
+        sqlx::query_scalar("select count(*) from reservations").fetch_one(&test.admin).await.unwrap();
+    assert_eq!(left, 0);
+    assert_eq!(reservations::turns_under_way(&test.database, story.tenant_id).await.unwrap(), 1);
+    let most = Most { turns: Some(1), ..Most::default() };
+    let another = Wanted { most, ..wanted(&story, Uuid::now_v7()) };
+    let refusal = reservations::reserve(&test.database, &another).await.unwrap();
+    assert_eq!(refusal, Some(Refusal::TooManyTurns));
+    // Whoever works on it reserves what it may cost, until it is over.
     assert_eq!(reservations::reserve(&test.database, &wanted(&story, open.job_id.0)).await.unwrap(), None);
+    let leases: Vec<Option<DateTime<Utc>>> =
+        sqlx::query_scalar("select lease_until from reservations").fetch_all(&test.admin).await.unwrap();
+    assert_eq!(leases, [None]);
     assert_eq!(cents(&test, &story, month(&story)).await.1, 1);
 }
 

@@ -234,6 +234,7 @@ async fn accept(app: &App, caller: &Caller, message: &Message<'_>, once: &Once) 
     let event = Event::new(event_id, once.at, SOURCE, session, &caller.cause(), received);
     reservation.check()?;
     let position = append(app, facts, &event).await?;
+    reservation.accepted(app, position).await;
     Ok(Accepted { session, position, ended: None })
 }
 

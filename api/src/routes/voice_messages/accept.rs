@@ -62,9 +62,10 @@ pub(crate) async fn accept(
         Ok(None) => received(app, caller, &recording, once).await,
         Err(problem) => Err(problem),
     };
-    let decided = decided.and_then(|(received, reservation)| reservation.check().map(|()| received));
-    let received = match decided {
-        Ok(received) => received,
+    let decided =
+        decided.and_then(|(received, reservation)| reservation.check().map(|()| (received, reservation)));
+    let (received, reservation) = match decided {
+        Ok(decided) => decided,
         Err(problem) => {
             upload::discard(app, tenant_id, &recording.upload).await;
             return Err(problem);
@@ -73,6 +74,7 @@ pub(crate) async fn accept(
     let event = Event::new(once.id(), once.at, SOURCE, session, &caller.cause(), received);
     // From here on the file stays: an append that seems to have failed may stand all the same.
     let position = app.nats.log.append(&event, Expect::Anything).await?;
+    reservation.accepted(app, position).await;
     if is_anothers(app, position, &recording.upload).await {
         upload::discard(app, tenant_id, &recording.upload).await;
     }
