@@ -10,8 +10,8 @@ use clap::{Parser, Subcommand};
 use crate::models::{self, Check};
 use crate::settings::{self, Settings, environment};
 use crate::speech::DEFAULT_MODELS_DIR;
-use crate::system::{Roles, System};
-use crate::{logging, replay, serve, softphone};
+use crate::system::{Role, Roles, System};
+use crate::{logging, realtime, replay, serve, softphone};
 use secrecy::SecretString;
 
 #[derive(Parser)]
@@ -128,7 +128,11 @@ async fn run(command: Command) -> Result<ExitCode> {
                 ("VOCALBRIDGE_PORT", Some(port)) => Some(port.to_string()),
                 _ => environment(name),
             };
-            serve::serve(Settings::read(&lookup)?, roles).await?;
+            let settings = Settings::read(&lookup)?;
+            if settings.realtime && roles.have(Role::Voice) {
+                realtime::run_ahead();
+            }
+            serve::serve(settings, roles).await?;
         }
         Command::Migrate => {
             logging::start("info");

@@ -13,6 +13,7 @@ pub mod logging;
 pub mod models;
 pub mod price_list;
 pub mod prices;
+mod realtime;
 pub mod replay;
 pub mod seed;
 pub mod serve;

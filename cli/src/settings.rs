@@ -40,6 +40,8 @@ pub struct Settings {
     pub environment: String,
     /// How long room counts as taken for work that is not accepted yet.
     pub reservation_lease: Duration,
+    /// Whether threads that move voice may run ahead of all others.
+    pub realtime: bool,
     /// Turns (or tool calls) that one worker process runs at once, and of one tenant at most.
     pub worker_max_running: usize,
     pub worker_max_running_per_tenant: usize,
@@ -115,6 +117,7 @@ impl Settings {
                 in_range(1, 100_000),
             ),
             job_retention_days: reader.or("JOB_RETENTION_DAYS", 30, in_range(1, 3_650)),
+            realtime: reader.or("VOCALBRIDGE_REALTIME", true, yes_or_no),
             reservation_lease: Duration::from_secs(reader.or(
                 "VOCALBRIDGE_RESERVATION_LEASE_SECONDS",
                 60,

@@ -61,7 +61,7 @@ impl Roles {
         Self(roles)
     }
 
-    fn have(&self, role: Role) -> bool {
+    pub(crate) fn have(&self, role: Role) -> bool {
         self.0.contains(&role)
     }
 
