@@ -24,6 +24,7 @@ mod api_key;
 mod auth;
 mod key_uses;
 
+mod export;
 mod extract;
 mod idempotency;
 mod page;

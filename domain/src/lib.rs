@@ -6,7 +6,7 @@
 //! Start with [`session`] (whose turn it is, and to do what) and [`call`] (which worker talks), then [`prompt`] and
 //! [`context`] (what a model is told, and what of a long conversation), [`prices`] (what it cost), [`budget`],
 //! [`limits`] and [`month`] (how much it may be, and for how long), [`calendar`] (which times can be had), [`transfer`]
-//! (whom a caller may be handed over to) and [`webhooks`] (who is told of what).
+//! (whom a caller may be handed over to), [`webhooks`] (who is told of what) and [`timeline`] (how reports are cut).
 
 pub mod budget;
 pub mod calendar;
@@ -17,6 +17,7 @@ pub mod month;
 pub mod prices;
 pub mod prompt;
 pub mod session;
+pub mod timeline;
 pub mod tools;
 pub mod transfer;
 pub mod voice_turn;
@@ -30,6 +31,7 @@ pub use month::{Month, Zone};
 pub use prices::{PriceBook, PriceList, PricesAt, SpeechWork, Tokens, Work};
 pub use prompt::Prompt;
 pub use session::{Cancelling, Claim, Held, Line, Pending, Session, ToolCall, Turn};
+pub use timeline::Interval;
 pub use webhooks::Webhooks;
 
 /// What is wrong with something that a tenant has set.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
 /// A place's clock, by its IANA name.
@@ -15,6 +15,28 @@ impl Zone {
     /// `None`: there is no such place.
     pub fn named(name: &str) -> Option<Self> {
         name.parse().ok().map(Self)
+    }
+
+    /// The day that its clock shows at `time`.
+    pub fn day_at(self, time: DateTime<Utc>) -> NaiveDate {
+        time.with_timezone(&self.0).date_naive()
+    }
+
+    /// The beginning of `day`. Where the clock skips midnight, it is when the skipping is over.
+    pub fn start_of(self, day: NaiveDate) -> DateTime<Utc> {
+        let midnight = day.and_time(Default::default());
+        // No clock was ever put forward by more than a day at once.
+        let mut quarters = (0..=96).map(|quarter| midnight + TimeDelta::minutes(15 * quarter));
+        let first = quarters.find_map(|time| self.0.from_local_datetime(&time).earliest());
+        first.map_or_else(|| midnight.and_utc(), |time| time.to_utc())
+    }
+
+    /// The first beginning of a day after `time`.
+    pub fn next_day(self, time: DateTime<Utc>) -> DateTime<Utc> {
+        let today = self.day_at(time);
+        let mut starts =
+            (1..=3).filter_map(|days| Some(self.start_of(today.checked_add_days(Days::new(days))?)));
+        starts.find(|start| *start > time).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 }
 
@@ -32,9 +54,27 @@ pub struct Month {
 impl Month {
     /// The one that it is at `time` where `zone`'s clock shows the time.
     pub fn at(time: DateTime<Utc>, zone: Zone) -> Self {
-        let local = time.with_timezone(&zone.0);
-        let (year, month) = (local.year(), local.month());
-        let (next_year, next) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
+        let day = zone.day_at(time);
+        Self::of(day.year(), day.month(), zone)
+    }
+
+    /// The one that is written so; `None`: none is.
+    pub fn named(name: &str, zone: Zone) -> Option<Self> {
+        let (year, month) = name.split_once('-')?;
+        let (year, month) = (year.parse().ok()?, month.parse().ok()?);
+        let is_month = (1970..9999).contains(&year) && (1..=12).contains(&month);
+        let found = is_month.then(|| Self::of(year, month, zone))?;
+        (found.to_string() == name).then_some(found)
+    }
+
+    /// The one after it.
+    pub fn next(&self, zone: Zone) -> Self {
+        let (year, month) = next(self.year, self.month);
+        Self::of(year, month, zone)
+    }
+
+    fn of(year: i32, month: u32, zone: Zone) -> Self {
+        let (next_year, next) = next(year, month);
         Self {
             year,
             month,
@@ -44,13 +84,12 @@ impl Month {
     }
 }
 
-/// Where the clock skips midnight, a month begins when the skipping is over.
-fn first_instant(year: i32, month: u32, Zone(zone): Zone) -> DateTime<Utc> {
-    let midnight = NaiveDate::from_ymd_opt(year, month, 1).unwrap_or_default().and_time(Default::default());
-    // No clock was ever put forward by more than a day at once.
-    let mut quarters = (0..=96).map(|quarter| midnight + TimeDelta::minutes(15 * quarter));
-    let first = quarters.find_map(|time| zone.from_local_datetime(&time).earliest());
-    first.map_or_else(|| midnight.and_utc(), |time| time.to_utc())
+fn next(year: i32, month: u32) -> (i32, u32) {
+    if month == 12 { (year + 1, 1) } else { (year, month + 1) }
+}
+
+fn first_instant(year: i32, month: u32, zone: Zone) -> DateTime<Utc> {
+    zone.start_of(NaiveDate::from_ymd_opt(year, month, 1).unwrap_or_default())
 }
 
 /// No clock shows a later time than UTC by more, and none an earlier one.
@@ -116,6 +155,39 @@ mod tests {
         // Asunción put its clock forward at midnight of 1 October 2017.
         let (_, start, _) = month("2017-10-15T00:00:00Z", "America/Asuncion");
         assert_eq!(start, "2017-10-01T04:00:00+00:00");
+    }
+
+    #[test]
+    fn a_month_is_found_by_how_it_is_written() {
+        let berlin = Zone::named("Europe/Berlin").unwrap();
+        let december = Month::named("2026-12", berlin).unwrap();
+        assert_eq!(december, Month::at(time("2026-12-24T18:00:00Z"), berlin));
+        assert_eq!(december.next(berlin).to_string(), "2027-01");
+        assert_eq!(december.next(berlin).starts_at, december.ends_at);
+        for wrong in [
+            "2026",
+            "2026-13",
+            "2026-00",
+            "26-12",
+            "2026-1",
+            "+026-12",
+            "2026-+1",
+            "1969-12",
+            "2026-12-01",
+            "",
+        ] {
+            assert_eq!(Month::named(wrong, berlin), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_day_that_a_clock_skipped_is_none() {
+        // Samoa went from 29 to 31 December 2011.
+        let apia = Zone::named("Pacific/Apia").unwrap();
+        let last_hour = time("2011-12-30T09:30:00Z");
+        assert_eq!(apia.day_at(last_hour).to_string(), "2011-12-29");
+        assert_eq!(apia.next_day(last_hour), time("2011-12-30T10:00:00Z"));
+        assert_eq!(apia.day_at(apia.next_day(last_hour)).to_string(), "2011-12-31");
     }
 
     #[test]

@@ -1,29 +1,44 @@
 //! Projection `ledger`: what tenants owe. For requests to models entries come from closed bills alone, the terminal events
 //! of messages and the summaries of calls; for speech and carriers from the events that metered them. Corrections are
-//! entries of their own ([`repricings`]).
+//! entries of their own ([`repricings`]). Sums by hour and by day are kept beside the entries; [`usage`] is asked of both.
 
+pub mod entries;
 pub mod repricings;
+pub mod usage;
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, Utc};
 use domain::Tokens;
 use events::call::{CallEnded, CarrierMetered, SpeechOutcome, SpeechWorkMetered};
 use events::repricing::LedgerAdjusted;
-use events::session::{BilledAttempt, Channel};
+use events::session::{BilledAttempt, Channel, ReplyCompleted};
 use events::voice_message::SpeechDone;
-use events::{AgentId, Entry, Event, JobId, Payload, TenantId};
+use events::{AgentId, Entry, Event, JobId, Payload};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::column::{big, column, count, readable, text};
-use crate::database::{Database, Error, variant};
+use crate::column::{big, column, readable, text};
 use crate::projection::Table;
-use crate::transcripts::CHANNELS;
+
+pub use usage::{Amounts, Group, Grouping, Usage, Used};
 
 pub(crate) const TABLES: &[Table] = &[
     Table { name: "usage_entries", key: &["tenant_id", "attempt_id"] },
+    Table {
+        name: "usage_rollups",
+        key: &[
+            "tenant_id",
+            "grain",
+            "starts_at",
+            "partition",
+            "kind",
+            "provider",
+            "model",
+            "agent_id",
+            "channel",
+        ],
+    },
     Table { name: "repricings", key: &["tenant_id", "repricing_id"] },
     Table {
         name: "repricing_differences",
@@ -236,23 +251,60 @@ impl<'a> Line<'a> {
 
 pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
     repricings::apply(&mut *connection, entries).await?;
+    let Some(partition) = entries.first().map(|entry| i32::from(entry.position.partition)) else {
+        return Ok(());
+    };
     let rows: Vec<Line<'_>> =
         readable(entries).flat_map(|(sequence, event)| Line::of(sequence, event)).collect();
-    if rows.is_empty() {
+    let replies: Vec<(i64, &Event, &ReplyCompleted)> = readable(entries)
+        .filter_map(|(sequence, event)| match &event.payload {
+            Payload::ReplyCompleted(reply) => Some((sequence, event, reply)),
+            _ => None,
+        })
+        .collect();
+    if rows.is_empty() && replies.is_empty() {
         return Ok(());
     }
     let providers: Vec<Cow<'_, str>> = rows.iter().map(|row| text(row.provider)).collect();
     let models: Vec<Cow<'_, str>> = rows.iter().map(|row| text(row.model)).collect();
     let versions: Vec<Cow<'_, str>> = rows.iter().map(|row| text(row.price_version)).collect();
+    let reply_providers: Vec<Cow<'_, str>> = replies.iter().map(|row| text(&row.2.provider)).collect();
+    let reply_models: Vec<Cow<'_, str>> = replies.iter().map(|row| text(&row.2.model)).collect();
+    // Only entries that are new are added up. In the order of the key, as every batch does.
     sqlx::query!(
-        "insert into usage_entries (tenant_id, attempt_id, session_id, job_id, agent_id, channel, provider, model,
-            outcome, tokens_in, tokens_out, estimated, price_version, cost_usd, occurred_at, sequence, kind, audio_ms,
-            characters, requests, tokens_cached, adjusts, repricing_number)
-         select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[],
-            $8::text[], $9::text[], $10::int8[], $11::int8[], $12::bool[], $13::text[], $14::numeric[],
-            $15::timestamptz[], $16::int8[], $17::text[], $18::int8[], $19::int8[], $20::int8[], $21::int8[], $22::uuid[],
-            $23::int8[])
-         on conflict on constraint usage_entries_pkey do nothing",
+        "with added as (
+            insert into usage_entries (tenant_id, attempt_id, session_id, job_id, agent_id, channel, provider, model,
+                outcome, tokens_in, tokens_out, estimated, price_version, cost_usd, occurred_at, sequence, kind,
+                audio_ms, characters, requests, tokens_cached, adjusts, repricing_number)
+            select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[],
+                $8::text[], $9::text[], $10::int8[], $11::int8[], $12::bool[], $13::text[], $14::numeric[],
+                $15::timestamptz[], $16::int8[], $17::text[], $18::int8[], $19::int8[], $20::int8[], $21::int8[],
+                $22::uuid[], $23::int8[])
+            on conflict on constraint usage_entries_pkey do nothing
+            returning tenant_id, occurred_at, kind, provider, model, agent_id, channel, 1 as entries, 0 as replies,
+                tokens_in, tokens_cached, tokens_out, audio_ms, characters, requests, cost_usd, sequence
+         ), counted as (
+            select * from added
+            union all
+            select tenant_id, replied_at, 'model', provider, model, agent_id, channel, 0, 1, 0, 0, 0, 0, 0, 0, 0, sequence
+            from unnest($24::uuid[], $25::timestamptz[], $26::text[], $27::text[], $28::uuid[], $29::text[], $30::int8[])
+                as reply (tenant_id, replied_at, provider, model, agent_id, channel, sequence)
+         )
+         insert into usage_rollups as old (tenant_id, grain, starts_at, partition, kind, provider, model, agent_id,
+            channel, entries, replies, tokens_in, tokens_cached, tokens_out, audio_ms, characters, requests, cost_usd,
+            sequence)
+         select tenant_id, grain, date_trunc(grain, occurred_at, 'UTC'), $31, kind, provider, model, agent_id, channel,
+            sum(entries), sum(replies), sum(tokens_in), sum(tokens_cached), sum(tokens_out), sum(audio_ms),
+            sum(characters), sum(requests), sum(cost_usd), max(sequence)
+         from counted cross join (values ('hour'), ('day')) as grains (grain)
+         group by 1, 2, 3, 5, 6, 7, 8, 9 order by 1, 2, 3, 5, 6, 7, 8, 9
+         on conflict on constraint usage_rollups_pkey do update set
+            entries = old.entries + excluded.entries, replies = old.replies + excluded.replies,
+            tokens_in = old.tokens_in + excluded.tokens_in, tokens_cached = old.tokens_cached + excluded.tokens_cached,
+            tokens_out = old.tokens_out + excluded.tokens_out, audio_ms = old.audio_ms + excluded.audio_ms,
+            characters = old.characters + excluded.characters, requests = old.requests + excluded.requests,
+            cost_usd = old.cost_usd + excluded.cost_usd, sequence = excluded.sequence
+         where old.sequence < excluded.sequence",
         column!(rows, |row| row.event.envelope.aggregate.tenant_id.0) as _,
         column!(rows, |row| row.id) as _,
         column!(rows, |row| row.session_id) as _,
@@ -276,136 +328,16 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
         column!(rows, |row| big(row.tokens.cached)) as _,
         column!(rows, |row| row.adjusts.map(|(entry_id, _)| entry_id)) as _,
         column!(rows, |row| row.adjusts.map(|(_, number)| i64::from(number))) as _,
+        column!(replies, |row| row.1.envelope.aggregate.tenant_id.0) as _,
+        column!(replies, |row| row.1.envelope.time) as _,
+        column!(reply_providers, |value| &**value) as _,
+        column!(reply_models, |value| &**value) as _,
+        column!(replies, |row| row.2.agent_id.0) as _,
+        column!(replies, |row| row.2.channel.as_str()) as _,
+        column!(replies, |row| row.0) as _,
+        partition,
     )
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// What a tenant used in a span of time. A message is an assistant's reply.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Usage {
-    /// Sessions that were opened in the span.
-    pub sessions: u64,
-    pub total: Amounts,
-    /// A reply counts for the provider whose words it has; tokens and cost count for the provider that took them.
-    pub by_provider: Vec<(String, Amounts)>,
-    pub by_agent: Vec<(AgentId, Amounts)>,
-    pub by_channel: Vec<(Channel, Amounts)>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Amounts {
-    pub messages: u64,
-    pub tokens_in: u64,
-    pub tokens_out: u64,
-    /// USD.
-    pub cost_usd: Decimal,
-}
-
-impl Amounts {
-    fn add(&mut self, other: &Self) {
-        self.messages += other.messages;
-        self.tokens_in += other.tokens_in;
-        self.tokens_out += other.tokens_out;
-        self.cost_usd += other.cost_usd;
-    }
-}
-
-fn add_to<K: PartialEq>(groups: &mut Vec<(K, Amounts)>, key: K, amounts: &Amounts) {
-    match groups.iter_mut().find(|(group, _)| *group == key) {
-        Some((_, sum)) => sum.add(amounts),
-        None => groups.push((key, *amounts)),
-    }
-}
-
-/// What the tenant used from `from` on and before `to`.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn usage(
-    database: &Database,
-    tenant_id: TenantId,
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-) -> Result<Usage, Error> {
-    let mut tx = database.tenant(tenant_id).await?;
-    let sessions = sqlx::query_scalar!(
-        r#"select count(*) as "count!" from sessions where tenant_id = $1 and created_at >= $2 and created_at < $3"#,
-        tenant_id.0,
-        from,
-        to
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    // Words without a vendor, such as a greeting, are no reply. Few combinations of the three exist, so the sums over each one alone are taken here.
-    let rows = sqlx::query!(
-        r#"select provider as "provider!", agent_id as "agent_id!", channel as "channel!",
-            sum(messages)::int8 as "messages!", sum(tokens_in)::int8 as "tokens_in!",
-            sum(tokens_out)::int8 as "tokens_out!", sum(cost_usd) as "cost_usd!"
-         from (
-            select provider, agent_id, channel, 0 as messages, tokens_in, tokens_out, cost_usd
-            from usage_entries where tenant_id = $1 and occurred_at >= $2 and occurred_at < $3
-            union all
-            select provider, agent_id, channel, 1, 0, 0, 0
-            from messages where tenant_id = $1 and created_at >= $2 and created_at < $3 and role = 'assistant' and provider is not null
-         ) as used group by 1, 2, 3 order by 1, 2, 3"#,
-        tenant_id.0,
-        from,
-        to
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    let mut usage = Usage { sessions: count(sessions), ..Usage::default() };
-    for row in rows {
-        let amounts = Amounts {
-            messages: count(row.messages),
-            tokens_in: count(row.tokens_in),
-            tokens_out: count(row.tokens_out),
-            cost_usd: row.cost_usd,
-        };
-        usage.total.add(&amounts);
-        add_to(&mut usage.by_provider, row.provider, &amounts);
-        add_to(&mut usage.by_agent, AgentId(row.agent_id), &amounts);
-        let channel = variant("channel", &row.channel, &CHANNELS, Channel::as_str)?;
-        add_to(&mut usage.by_channel, channel, &amounts);
-    }
-    Ok(usage)
-}
-
-/// The agents that replied most, with all they ever used.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn top_agents(
-    database: &Database,
-    tenant_id: TenantId,
-    limit: i64,
-) -> Result<Vec<(AgentId, Amounts)>, Error> {
-    let mut tx = database.tenant(tenant_id).await?;
-    let rows = sqlx::query!(
-        r#"select agent_id as "agent_id!: Uuid", sum(messages)::int8 as "messages!", sum(tokens_in)::int8 as "tokens_in!",
-            sum(tokens_out)::int8 as "tokens_out!", sum(cost_usd) as "cost_usd!"
-         from (
-            select agent_id, 0 as messages, tokens_in, tokens_out, cost_usd from usage_entries where tenant_id = $1
-            union all
-            select agent_id, 1, 0, 0, 0 from messages where tenant_id = $1 and role = 'assistant' and provider is not null
-         ) as used group by 1 order by 2 desc, 1 limit $2"#,
-        tenant_id.0,
-        limit
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    let amounts = rows.into_iter().map(|row| {
-        let amounts = Amounts {
-            messages: count(row.messages),
-            tokens_in: count(row.tokens_in),
-            tokens_out: count(row.tokens_out),
-            cost_usd: row.cost_usd,
-        };
-        (AgentId(row.agent_id), amounts)
-    });
-    Ok(amounts.collect())
 }

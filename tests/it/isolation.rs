@@ -22,6 +22,7 @@ struct Used {
     job: String,
     message: String,
     provider_call: String,
+    entry: String,
     tool_run: String,
     call: String,
     webhook: String,
@@ -123,6 +124,8 @@ async fn used_by(world: &World, client: &Client, names: &Names) -> Used {
     let delivery = delivery.text("id").to_owned();
     let calls = client.get(&format!("/api/provider-calls?job_id={job}")).await;
     let provider_call = calls.rows()[0]["id"].as_str().unwrap().to_owned();
+    let entries = client.get("/api/analytics/entries").await;
+    let entry = entries.rows()[0]["id"].as_str().unwrap().to_owned();
     let message = reply.text("message_id").to_owned();
     let [key, function, mcp_server, tool_run] =
         [&key, &function, &mcp_server, &tool].map(|made| made.text("id").to_owned());
@@ -162,6 +165,7 @@ async fn used_by(world: &World, client: &Client, names: &Names) -> Used {
         job,
         message,
         provider_call,
+        entry,
         tool_run,
         call,
         webhook,
@@ -224,6 +228,7 @@ impl Used {
             ("/api/keys", &self.key),
             ("/api/phone-numbers", &self.agent),
             ("/api/provider-calls", &self.provider_call),
+            ("/api/analytics/entries", &self.entry),
             ("/api/tool-executions", &self.tool_run),
             ("/api/budgets", &self.agent),
             ("/api/webhooks", &self.webhook),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accounting;
+mod analytics;
 mod appointments;
 mod bad_input;
 mod browser_calls;

@@ -16,6 +16,7 @@ pub mod python;
 pub mod raw;
 pub mod recording;
 pub mod socket;
+pub mod speech_work;
 pub mod spoken;
 pub mod sse;
 pub mod truth;

@@ -186,7 +186,7 @@ async fn speech_and_carriers_are_on_the_bill_once_and_a_greeting_is_no_reply() {
     project(&test.database, &log, last).await;
 
     let (from, to) = (story.time() - chrono::TimeDelta::days(1), story.time() + chrono::TimeDelta::days(1));
-    let usage = ledger::usage(&test.database, story.tenant_id, from, to).await.unwrap();
+    let usage = ledger::usage::usage(&test.database, story.tenant_id, &(from..to)).await.unwrap();
     assert_eq!((usage.sessions, usage.total.messages), (1, 2));
     assert_eq!(usage.total.cost_usd, Decimal::new(3 * 246 + 10_000 + 2_000, 6));
     let of = |provider: &str| usage.by_provider.iter().find(|(name, _)| name == provider).unwrap().1;
@@ -208,7 +208,7 @@ async fn speech_and_carriers_are_on_the_bill_once_and_a_greeting_is_no_reply() {
         entry(SpeechKind::Transcription.as_str(), 60_000, 800, 1, "hd\u{fffd}"),
     ];
     assert_eq!(entries, expected);
-    let top = ledger::top_agents(&test.database, story.tenant_id, 10).await.unwrap();
+    let top = ledger::usage::top_agents(&test.database, story.tenant_id, &(from..to), 10).await.unwrap();
     assert_eq!((top.len(), top[0].1), (1, usage.total));
 }
 

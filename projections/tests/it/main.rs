@@ -10,6 +10,7 @@ mod projecting;
 mod queries;
 mod rebuild;
 mod reservations;
+mod rollups;
 mod running;
 mod tenants;
 mod webhooks;

@@ -9,6 +9,7 @@ use projections::Projection;
 use projections::configuration::api_keys::{self, KeyUse, ListedKey};
 use projections::configuration::prompts;
 use projections::jobs::{JobEnding, JobFilter, JobKind, JobStatus};
+use projections::ledger::usage;
 use projections::rebuild::{Options, rebuild};
 use projections::transcripts::MessageRole;
 use projections::{
@@ -276,16 +277,23 @@ async fn usage_is_the_sum_of_closed_bills() {
     project(&test.database, &log, last).await;
 
     let to = story.time() + TimeDelta::seconds(1);
-    let usage = ledger::usage(&test.database, tenant_id, from, to).await.unwrap();
-    let expected =
-        ledger::Amounts { messages: 2, tokens_in: 206, tokens_out: 40, cost_usd: Decimal::new(492, 6) };
+    let usage = usage::usage(&test.database, tenant_id, &(from..to)).await.unwrap();
+    let expected = ledger::Amounts {
+        messages: 2,
+        requests: 2,
+        tokens_in: 206,
+        tokens_cached: 8,
+        tokens_out: 40,
+        cost_usd: Decimal::new(492, 6),
+        ..Default::default()
+    };
     assert_eq!((usage.sessions, usage.total), (1, expected));
     assert_eq!(usage.by_provider, [("vendor_a".to_owned(), expected)]);
     assert_eq!(usage.by_agent, [(story.agent_id, expected)]);
     assert_eq!(usage.by_channel, [(Channel::Chat, expected)]);
-    let none = ledger::usage(&test.database, tenant_id, to, to + TimeDelta::days(1)).await.unwrap();
+    let none = usage::usage(&test.database, tenant_id, &(to..to + TimeDelta::days(1))).await.unwrap();
     assert_eq!(none, ledger::Usage::default());
-    let top = ledger::top_agents(&test.database, tenant_id, 5).await.unwrap();
+    let top = usage::top_agents(&test.database, tenant_id, &(from..to), 5).await.unwrap();
     assert_eq!(top, [(story.agent_id, expected)]);
 }
 

@@ -17,7 +17,7 @@ const LOGIN: &str = "vocalbridge";
 const NOBODY: u32 = 65534;
 
 /// What projections write.
-pub const READ_SIDE: [&str; 30] = [
+pub const READ_SIDE: [&str; 31] = [
     "tenants",
     "api_keys",
     "api_key_secrets",
@@ -36,6 +36,7 @@ pub const READ_SIDE: [&str; 30] = [
     "provider_calls",
     "tool_executions",
     "usage_entries",
+    "usage_rollups",
     "appointments",
     "calls",
     "call_turns",

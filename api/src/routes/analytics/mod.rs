@@ -2,20 +2,32 @@
 
 #![expect(unused_qualifications, reason = "utoipa's macro qualifies the parameters' types")]
 
+mod entries;
+mod rows;
+mod span;
+mod timeseries;
+
 use axum::Json;
 use axum::extract::State;
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
-use events::AgentId;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Days, Utc};
+use domain::Zone;
+use events::{AgentId, TenantId};
 use projections::Projection;
 use projections::calls::{self, StageLatency};
 use projections::configuration;
-use projections::ledger::{self, Amounts};
+use projections::ledger::usage::{self, Span};
+use projections::ledger::{Amounts, Grouping};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::rows::UsageRow;
+use self::span::{span, zone_of};
 use crate::auth::Viewer;
+use crate::export::{self, Format};
 use crate::extract::QueryOf;
 use crate::money::Usd;
 use crate::openapi::problems;
@@ -26,10 +38,17 @@ use crate::{App, freshness};
 /// The span of a usage report when no start is named.
 const DEFAULT_SPAN: Days = Days::new(30);
 const DEFAULT_TOP: i64 = 10;
+/// 31 December 9999: nothing happens later.
+const FAR_AWAY: DateTime<Utc> = match DateTime::from_timestamp(253_402_214_400, 0) {
+    Some(time) => time,
+    None => DateTime::<Utc>::MAX_UTC,
+};
 
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(get_usage))
+        .routes(routes!(timeseries::get_timeseries))
+        .routes(routes!(entries::list_ledger_entries))
         .routes(routes!(get_top_agents))
         .routes(routes!(get_latencies))
 }
@@ -37,13 +56,37 @@ pub(crate) fn router() -> OpenApiRouter<App> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct UsageQuery {
-    /// A date (its beginning, UTC) or an RFC 3339 time; 30 days before the end when left out.
+struct SpanQuery {
+    /// A date (its beginning in the tenant's time zone) or an RFC 3339 time; 30 days before the end when left out.
     #[param(example = "2026-01-01")]
     start_date: Option<String>,
-    /// A date (its end, UTC) or an RFC 3339 time, not included; now when left out.
+    /// A date (its end) or an RFC 3339 time, not included; now when left out.
     #[param(example = "2026-01-31")]
     end_date: Option<String>,
+}
+
+impl SpanQuery {
+    fn span(&self, zone: Zone, now: DateTime<Utc>) -> Result<Span, Problem> {
+        let (start, end) = (self.start_date.as_deref(), self.end_date.as_deref());
+        span(start, end, zone, now, |to| to.checked_sub_days(DEFAULT_SPAN).unwrap_or(to))
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct UsageQuery {
+    /// A date (its beginning in the tenant's time zone) or an RFC 3339 time; 30 days before the end when left out.
+    #[param(example = "2026-01-01")]
+    start_date: Option<String>,
+    /// A date (its end) or an RFC 3339 time, not included; now when left out.
+    #[param(example = "2026-01-31")]
+    end_date: Option<String>,
+    /// What `groups` tells apart: any of `provider`, `model`, `agent`, `channel`, separated by commas.
+    #[param(example = "provider,model")]
+    group_by: Option<String>,
+    /// `json`, `csv` or `ndjson`; `Accept` does, too. Without `group_by` the file has one row.
+    format: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -57,15 +100,29 @@ struct Usage {
     total_tokens_out: u64,
     total_cost_usd: Usd,
     by_provider: Vec<ProviderUsage>,
+    by_model: Vec<ModelUsage>,
     by_agent: Vec<AgentUsage>,
     by_channel: Vec<ChannelUsage>,
+    /// With `group_by`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<Vec<UsageRow>>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Used {
     messages: u64,
+    /// To models and speech engines.
+    requests: u64,
     tokens_in: u64,
+    /// A part of `tokens_in`.
+    tokens_cached: u64,
     tokens_out: u64,
+    /// Heard or spoken.
+    speech_ms: u64,
+    /// Spoken.
+    characters: u64,
+    /// Of calls, as carriers count them.
+    carrier_ms: u64,
     cost_usd: Usd,
 }
 
@@ -73,6 +130,15 @@ struct Used {
 #[derive(Debug, Serialize, ToSchema)]
 struct ProviderUsage {
     provider: String,
+    #[serde(flatten)]
+    used: Used,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ModelUsage {
+    provider: String,
+    /// Empty where the vendor has no models.
+    model: String,
     #[serde(flatten)]
     used: Used,
 }
@@ -100,8 +166,13 @@ impl From<Amounts> for Used {
     fn from(amounts: Amounts) -> Self {
         Self {
             messages: amounts.messages,
+            requests: amounts.requests,
             tokens_in: amounts.tokens_in,
+            tokens_cached: amounts.tokens_cached,
             tokens_out: amounts.tokens_out,
+            speech_ms: amounts.speech_ms,
+            characters: amounts.characters,
+            carrier_ms: amounts.carrier_ms,
             cost_usd: Usd(amounts.cost_usd),
         }
     }
@@ -109,27 +180,49 @@ impl From<Amounts> for Used {
 
 /// Report usage
 ///
-/// Sessions, messages, tokens and cost, broken down by provider, agent and channel. Role: viewer.
+/// Sessions, messages, tokens and cost, broken down by provider, model, agent and channel, and by any combination of
+/// these. A correction of what was charged counts when it was made. Role: viewer.
 #[utoipa::path(
     get, path = "/api/analytics/usage", tag = "Analytics", operation_id = "get_usage", params(UsageQuery),
-    responses((status = 200, description = "The usage", body = Usage), problems::Reading)
+    responses(
+        (status = 200, description = "The usage",
+            content((Usage = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))),
+        problems::Reading
+    )
 )]
 async fn get_usage(
     State(app): State<App>,
     Viewer(caller): Viewer,
     QueryOf(query): QueryOf<UsageQuery>,
-) -> Result<Json<Usage>, Problem> {
-    let (from, to) = span(&query, app.clock.now())?;
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let UsageQuery { start_date, end_date, group_by, format } = query;
+    let format = Format::of(format.as_deref(), &headers)?;
+    let grouping = rows::grouping(group_by.as_deref())?;
+    let zone = zone_of(&app, caller.tenant_id).await?;
+    let span = SpanQuery { start_date, end_date }.span(zone, app.clock.now())?;
     // Sessions and messages come from one projection, tokens and cost from the other.
     tokio::join!(
         freshness::of_everything(&app, Projection::Ledger),
         freshness::of_everything(&app, Projection::Transcripts)
     );
-    let usage = ledger::usage(&app.database, caller.tenant_id, from, to).await?;
+    let groups = match grouping {
+        Some(grouping) => Some(groups(&app, caller.tenant_id, &span, grouping).await?),
+        None => None,
+    };
+    if format != Format::Json
+        && let Some(groups) = groups
+    {
+        return export::file(format, "usage", groups);
+    }
+    let usage = usage::usage(&app.database, caller.tenant_id, &span).await?;
+    if format != Format::Json {
+        return export::file(format, "usage", vec![UsageRow::total(&span, usage.total)]);
+    }
     let by_agent = named(&app, caller.tenant_id, usage.by_agent).await?;
-    Ok(Json(Usage {
-        start_date: from,
-        end_date: to,
+    let answer = Usage {
+        start_date: span.start,
+        end_date: span.end,
         total_sessions: usage.sessions,
         total_messages: usage.total.messages,
         total_tokens_in: usage.total.tokens_in,
@@ -140,44 +233,31 @@ async fn get_usage(
             .into_iter()
             .map(|(provider, amounts)| ProviderUsage { provider, used: amounts.into() })
             .collect(),
+        by_model: usage
+            .by_model
+            .into_iter()
+            .map(|((provider, model), amounts)| ModelUsage { provider, model, used: amounts.into() })
+            .collect(),
         by_agent,
         by_channel: usage
             .by_channel
             .into_iter()
             .map(|(channel, amounts)| ChannelUsage { channel: channel.as_str(), used: amounts.into() })
             .collect(),
-    }))
+        groups,
+    };
+    Ok(Json(answer).into_response())
 }
 
-/// From the beginning of the start to the end of the end.
-fn span(query: &UsageQuery, now: DateTime<Utc>) -> Result<(DateTime<Utc>, DateTime<Utc>), Problem> {
-    let to = match &query.end_date {
-        None => now,
-        Some(sent) => moment("end_date", sent, Days::new(1))?,
-    };
-    let from = match &query.start_date {
-        None => to.checked_sub_days(DEFAULT_SPAN).unwrap_or(to),
-        Some(sent) => moment("start_date", sent, Days::new(0))?,
-    };
-    if from > to {
-        return Err(Problem::invalid_field("start_date", "must not be after end_date"));
-    }
-    Ok((from, to))
-}
-
-/// A time, or the beginning of the day that many `days` after a date. Years of four digits only, as RFC 3339 has them.
-fn moment(field: &str, sent: &str, days: Days) -> Result<DateTime<Utc>, Problem> {
-    let invalid = || Problem::invalid_field(field, "must be a date or an RFC 3339 time");
-    if !sent.as_bytes().first().is_some_and(u8::is_ascii_digit) {
-        return Err(invalid());
-    }
-    // A `+` of an offset that was not percent-encoded arrives as a blank.
-    if let Ok(time) = DateTime::parse_from_rfc3339(&sent.replace(' ', "+")) {
-        return Ok(time.to_utc());
-    }
-    let date: NaiveDate = sent.parse().map_err(|_| invalid())?;
-    let date = date.checked_add_days(days).ok_or_else(invalid)?;
-    Ok(date.and_time(NaiveTime::MIN).and_utc())
+async fn groups(
+    app: &App,
+    tenant_id: TenantId,
+    span: &Span,
+    grouping: Grouping,
+) -> Result<Vec<UsageRow>, Problem> {
+    let spans = std::slice::from_ref(span);
+    let used = usage::used(&app.database, tenant_id, spans, grouping).await?;
+    rows::named(app, tenant_id, spans, used).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -187,11 +267,17 @@ struct TopQuery {
     /// How many agents.
     #[param(minimum = 1, maximum = 1000, default = 10)]
     limit: Option<i64>,
+    /// A date (its beginning in the tenant's time zone) or an RFC 3339 time; left out: from the first reply on.
+    #[param(example = "2026-01-01")]
+    start_date: Option<String>,
+    /// A date (its end) or an RFC 3339 time, not included; left out: until now.
+    #[param(example = "2026-01-31")]
+    end_date: Option<String>,
 }
 
 /// Rank agents
 ///
-/// The agents with the most replies, with all they ever used. Role: viewer.
+/// The agents with the most replies, with all they used: ever, or between two dates. Role: viewer.
 #[utoipa::path(
     get, path = "/api/analytics/top-agents", tag = "Analytics", operation_id = "get_top_agents", params(TopQuery),
     responses((status = 200, description = "The agents, most replies first", body = Vec<AgentUsage>), problems::Reading)
@@ -202,11 +288,15 @@ async fn get_top_agents(
     QueryOf(query): QueryOf<TopQuery>,
 ) -> Result<Json<Vec<AgentUsage>>, Problem> {
     let page = page_of(query.limit.or(Some(DEFAULT_TOP)), None)?;
+    let zone = zone_of(&app, caller.tenant_id).await?;
+    let (start, end) = (query.start_date.as_deref(), query.end_date.as_deref());
+    let span = span(start, end, zone, FAR_AWAY, |_| DateTime::UNIX_EPOCH)?;
     tokio::join!(
         freshness::of_everything(&app, Projection::Ledger),
         freshness::of_everything(&app, Projection::Transcripts)
     );
-    let agents = ledger::top_agents(&app.database, caller.tenant_id, page.limit).await?;
+    let most = usize::try_from(page.limit).unwrap_or(usize::MAX);
+    let agents = usage::top_agents(&app.database, caller.tenant_id, &span, most).await?;
     named(&app, caller.tenant_id, agents).await.map(Json)
 }
 
@@ -245,15 +335,16 @@ impl From<StageLatency> for Latency {
 ///
 /// By stage and provider: half, nine of ten, 99 of a hundred took no longer. Role: viewer.
 #[utoipa::path(
-    get, path = "/api/analytics/latency", tag = "Analytics", operation_id = "get_latencies", params(UsageQuery),
+    get, path = "/api/analytics/latency", tag = "Analytics", operation_id = "get_latencies", params(SpanQuery),
     responses((status = 200, description = "The latencies", body = Latencies), problems::Reading)
 )]
 async fn get_latencies(
     State(app): State<App>,
     Viewer(caller): Viewer,
-    QueryOf(query): QueryOf<UsageQuery>,
+    QueryOf(query): QueryOf<SpanQuery>,
 ) -> Result<Json<Latencies>, Problem> {
-    let (from, to) = span(&query, app.clock.now())?;
+    let zone = zone_of(&app, caller.tenant_id).await?;
+    let Span { start: from, end: to } = query.span(zone, app.clock.now())?;
     tokio::join!(
         freshness::of_everything(&app, Projection::Calls),
         freshness::of_everything(&app, Projection::ProviderCalls)
@@ -265,7 +356,7 @@ async fn get_latencies(
 
 async fn named(
     app: &App,
-    tenant_id: events::TenantId,
+    tenant_id: TenantId,
     agents: Vec<(AgentId, Amounts)>,
 ) -> Result<Vec<AgentUsage>, Problem> {
     let ids: Vec<AgentId> = agents.iter().map(|(agent_id, _)| *agent_id).collect();
@@ -276,35 +367,4 @@ async fn named(
         used: amounts.into(),
     };
     Ok(agents.into_iter().map(usage).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn query(start: Option<&str>, end: Option<&str>) -> UsageQuery {
-        UsageQuery { start_date: start.map(str::to_owned), end_date: end.map(str::to_owned) }
-    }
-
-    #[test]
-    fn dates_are_whole_days_and_times_are_taken_as_they_are() {
-        let now = "2026-02-01T12:00:00Z".parse().unwrap();
-        let (from, to) = span(&query(Some("2026-01-01"), Some("2026-01-31")), now).unwrap();
-        assert_eq!(
-            (from.to_rfc3339(), to.to_rfc3339()),
-            ("2026-01-01T00:00:00+00:00".into(), "2026-02-01T00:00:00+00:00".into())
-        );
-        let (from, to) = span(&query(Some("2026-01-01T01:00:00 01:00"), None), now).unwrap();
-        assert_eq!((from.to_rfc3339(), to), ("2026-01-01T00:00:00+00:00".into(), now));
-        assert_eq!(span(&query(None, None), now).unwrap().0.to_rfc3339(), "2026-01-02T12:00:00+00:00");
-    }
-
-    #[test]
-    fn what_is_no_date_is_refused() {
-        let now = "2026-02-01T12:00:00Z".parse().unwrap();
-        for wrong in ["yesterday", "2026-13-01", "+262142-12-31", "", "-0001-01-01"] {
-            assert!(span(&query(Some(wrong), None), now).is_err(), "{wrong}");
-        }
-        assert!(span(&query(Some("2026-02-02"), Some("2026-01-01")), now).is_err());
-    }
 }
