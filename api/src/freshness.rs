@@ -26,6 +26,17 @@ pub(crate) async fn of_aggregate(app: &App, projection: Projection, aggregate: A
     let _ = waited.await;
 }
 
+/// Likewise; `false`: the tables do not know all of it. When the log is away, they count as if they did.
+pub(crate) async fn knows_all_of(app: &App, projection: Projection, aggregate: Aggregate) -> bool {
+    match timeout(READ_PATIENCE, app.nats.log.last_of(&aggregate)).await {
+        Ok(Ok(sequence)) => {
+            let position = Position { partition: app.nats.log.partition_of(&aggregate), sequence };
+            app.progress.reached(projection.name(), position, READ_PATIENCE).await
+        }
+        _ => true,
+    }
+}
+
 /// Waits for all that has happened anywhere.
 pub(crate) async fn of_everything(app: &App, projection: Projection) {
     let one = |partition| async move {

@@ -40,6 +40,7 @@ use crate::problem::{Code, FieldError, MEDIA_TYPE, ProblemBody};
         (name = "Jobs", description = "Accepted work and what became of it"),
         (name = "Prices", description = "What the work of vendors costs, and correcting what was charged"),
         (name = "Webhooks", description = "Addresses that are told what happens, signed as Standard Webhooks"),
+        (name = "Invoices", description = "What a tenant owes for a month"),
         (name = "Analytics", description = "Usage and the ledger, vendor requests, tool runs"),
     ),
     components(schemas(ProblemBody, FieldError))
@@ -391,6 +392,8 @@ mod tests {
             "get /api/analytics/latency",
             "get /api/analytics/usage",
             "get /api/analytics/timeseries",
+            "get /api/invoices",
+            "get /api/invoices/{month}",
             "get /api/analytics/entries",
             "get /api/analytics/top-agents",
         ]

@@ -47,6 +47,8 @@ pub struct Settings {
     pub worker_max_running_per_tenant: usize,
     /// Finished jobs are listed for so long.
     pub job_retention_days: u32,
+    /// How long a month that is over stays open for what is late.
+    pub invoice_grace_hours: u32,
     /// How often a model may ask for tools in one turn.
     pub max_tool_rounds: u32,
     /// When a webhook that failed is tried again.
@@ -123,6 +125,7 @@ impl Settings {
                 60,
                 in_range(1, 3_600),
             )),
+            invoice_grace_hours: reader.or("INVOICE_GRACE_HOURS", 24, in_range(1, 720)),
             max_tool_rounds: reader.or("MAX_TOOL_ROUNDS", workers::DEFAULT_MAX_TOOL_ROUNDS, in_range(0, 64)),
             webhook_schedule: reader.or("WEBHOOK_RETRY_SECONDS", Schedule::default(), schedule),
             sockets: sockets(&mut reader),

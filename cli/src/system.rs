@@ -24,6 +24,7 @@ use vendors::mcp::{Mcp, McpLimits};
 use vendors::resilience::Backoff;
 use vendors::simulator::{self, SimulatorConfig};
 use vendors::webhooks::Webhooks;
+use workers::invoices::Closing;
 use workers::{Outside, Workers};
 
 use crate::prices;
@@ -161,8 +162,9 @@ impl System {
         }
         if roles.have(Role::Projections) {
             let (settings, clock, end) = (self.settings.clone(), self.clock.clone(), later.clone());
+            let progress = progress.clone();
             tracker.spawn_blocking(move || {
-                if let Err(error) = project(&settings, clock, &end) {
+                if let Err(error) = project(&settings, &progress, &clock, &end) {
                     tracing::error!(error = &*error as &dyn std::error::Error, "the projections ended");
                 }
             });
@@ -344,7 +346,7 @@ impl System {
 
 /// Runs the projections until `end`, on a thread of its own with its own connections: applying a batch is work of
 /// milliseconds, and a message on its way must not queue behind it.
-fn project(settings: &Settings, clock: Clock, end: &CancellationToken) -> Result<()> {
+fn project(settings: &Settings, progress: &Progress, clock: &Clock, end: &CancellationToken) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let connect = async {
@@ -360,8 +362,17 @@ fn project(settings: &Settings, clock: Clock, end: &CancellationToken) -> Result
             projections::runner::run(database.clone(), source.clone(), partition, end.clone())
         });
         let keep = TimeDelta::days(settings.job_retention_days.into());
-        let retention = workers::retention::run(nats.log.clone(), database.clone(), clock, keep, end.clone());
-        tokio::join!(futures_util::future::join_all(runners), retention);
+        let retention =
+            workers::retention::run(nats.log.clone(), database.clone(), clock.clone(), keep, end.clone());
+        let closing = Closing {
+            log: nats.log.clone(),
+            database: database.clone(),
+            progress: progress.clone(),
+            clock: clock.clone(),
+            grace: TimeDelta::hours(settings.invoice_grace_hours.into()),
+        };
+        let invoices = workers::invoices::run(closing, end.clone());
+        tokio::join!(futures_util::future::join_all(runners), retention, invoices);
         database.close().await;
         Ok(())
     })

@@ -5,13 +5,15 @@
 //!
 //! Start with [`session`] (whose turn it is, and to do what) and [`call`] (which worker talks), then [`prompt`] and
 //! [`context`] (what a model is told, and what of a long conversation), [`prices`] (what it cost), [`budget`],
-//! [`limits`] and [`month`] (how much it may be, and for how long), [`calendar`] (which times can be had), [`transfer`]
-//! (whom a caller may be handed over to), [`webhooks`] (who is told of what) and [`timeline`] (how reports are cut).
+//! [`limits`], [`month`] and [`invoices`] (how much it may be, for how long, and what is owed), [`calendar`] (which times
+//! can be had), [`transfer`] (whom a caller may be handed over to), [`webhooks`] (who is told of what) and [`timeline`]
+//! (how reports are cut).
 
 pub mod budget;
 pub mod calendar;
 pub mod call;
 pub mod context;
+pub mod invoices;
 pub mod limits;
 pub mod month;
 pub mod prices;

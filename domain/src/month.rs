@@ -67,6 +67,11 @@ impl Month {
         (found.to_string() == name).then_some(found)
     }
 
+    /// The same with another beginning: where the one before has ended by another clock.
+    pub fn begun_at(self, starts_at: DateTime<Utc>) -> Self {
+        Self { starts_at, ..self }
+    }
+
     /// The one after it.
     pub fn next(&self, zone: Zone) -> Self {
         let (year, month) = next(self.year, self.month);

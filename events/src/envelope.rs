@@ -107,6 +107,8 @@ pub enum Family {
     Repricing,
     /// What was corrected of a tenant's ledger, under the tenant's id.
     Ledger,
+    /// Which months of a tenant's are closed, under the tenant's id.
+    Billing,
     Session,
     /// Facts about a session that no decision depends on (vendor attempts, tool runs): they stand beside the session,
     /// under the session's id, so that recording one never fails and never disturbs the session's compare-and-set.
@@ -125,7 +127,7 @@ pub enum Family {
 }
 
 impl Family {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Tenant,
         Self::Key,
         Self::Agent,
@@ -140,6 +142,7 @@ impl Family {
         Self::PriceBook,
         Self::Repricing,
         Self::Ledger,
+        Self::Billing,
         Self::Session,
         Self::SessionFacts,
         Self::Call,
@@ -166,6 +169,7 @@ impl Family {
             Self::PriceBook => "price_book",
             Self::Repricing => "repricing",
             Self::Ledger => "ledger",
+            Self::Billing => "billing",
             Self::Session => "session",
             Self::SessionFacts => "session_facts",
             Self::Call => "call",
@@ -286,6 +290,11 @@ impl Aggregate {
 
     pub fn ledger(tenant_id: TenantId) -> Self {
         Self { tenant_id, family: Family::Ledger, id: tenant_id.0 }
+    }
+
+    /// All closed months of a tenant are one history: one is closed after the other.
+    pub fn billing(tenant_id: TenantId) -> Self {
+        Self { tenant_id, family: Family::Billing, id: tenant_id.0 }
     }
 
     pub fn session(tenant_id: TenantId, session_id: SessionId) -> Self {

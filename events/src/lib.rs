@@ -6,10 +6,11 @@
 //!
 //! Start with [`envelope`], then [`payload`] (the list of all event types), then the families: [`tenant`], [`agent`],
 //! [`prompt`], [`session`], [`voice_message`], [`call`], [`invoice`], [`appointment`], [`function`], [`mcp_server`],
-//! [`tool_run`], [`budget`], [`prices`], [`repricing`], [`webhook`], [`system`].
+//! [`tool_run`], [`budget`], [`prices`], [`repricing`], [`billing`], [`webhook`], [`system`].
 
 pub mod agent;
 pub mod appointment;
+pub mod billing;
 pub mod binding;
 pub mod budget;
 pub mod call;

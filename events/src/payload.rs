@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Lane, agent, appointment, budget, call, function, invoice, mcp_server, prices, prompt, repricing,
-    session, system, telephony, tenant, tool_run, voice_message, webhook,
+    Lane, agent, appointment, billing, budget, call, function, invoice, mcp_server, prices, prompt,
+    repricing, session, system, telephony, tenant, tool_run, voice_message, webhook,
 };
 
 /// What one event type is called and whose work it is.
@@ -158,6 +158,7 @@ payloads! {
     RepricingCompleted(repricing::RepricingCompleted) = "vocalbridge.repricing.completed", version 1, lane Note;
     RepricingFailed(repricing::RepricingFailed) = "vocalbridge.repricing.failed", version 1, lane Note;
     LedgerAdjusted(repricing::LedgerAdjusted) = "vocalbridge.ledger.adjusted", version 1, lane Note;
+    InvoiceClosed(billing::InvoiceClosed) = "vocalbridge.billing.invoice_closed", version 1, lane Note;
     WebhookCreated(webhook::WebhookCreated) = "vocalbridge.webhook.created", version 1, lane Note;
     WebhookChanged(webhook::WebhookChanged) = "vocalbridge.webhook.changed", version 1, lane Note;
     WebhookSecretRotated(webhook::WebhookSecretRotated) = "vocalbridge.webhook.secret_rotated", version 1, lane Note;

@@ -73,6 +73,9 @@ pub struct LedgerAdjusted {
     pub repricing_number: u32,
     /// The attempt, or the event that metered the work.
     pub entry_id: EventId,
+    /// When that was; `None`: written before corrections said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry_occurred_at: Option<DateTime<Utc>>,
     pub session_id: SessionId,
     pub job_id: Option<JobId>,
     pub agent_id: AgentId,

@@ -3,11 +3,13 @@
 //! entries of their own ([`repricings`]). Sums by hour and by day are kept beside the entries; [`usage`] is asked of both.
 
 pub mod entries;
+pub mod invoices;
 pub mod repricings;
 pub mod usage;
 
 use std::borrow::Cow;
 
+use chrono::{DateTime, Utc};
 use domain::Tokens;
 use events::call::{CallEnded, CarrierMetered, SpeechOutcome, SpeechWorkMetered};
 use events::repricing::LedgerAdjusted;
@@ -39,6 +41,7 @@ pub(crate) const TABLES: &[Table] = &[
             "channel",
         ],
     },
+    Table { name: "closed_invoices", key: &["tenant_id", "month"] },
     Table { name: "repricings", key: &["tenant_id", "repricing_id"] },
     Table {
         name: "repricing_differences",
@@ -69,6 +72,8 @@ pub(crate) struct Line<'a> {
     pub cost_usd: Decimal,
     /// The entry that is corrected, and the number of the re-pricing.
     adjusts: Option<(Uuid, u32)>,
+    /// When the work was done that this is for.
+    belongs_at: DateTime<Utc>,
 }
 
 /// What a carrier's entry is called; speech is called what it is.
@@ -146,6 +151,7 @@ impl<'a> Line<'a> {
             price_version: &metered.price_version,
             cost_usd: metered.cost_usd,
             adjusts: None,
+            belongs_at: event.envelope.time,
         }
     }
 
@@ -170,6 +176,7 @@ impl<'a> Line<'a> {
             price_version: &work.metered.price_version,
             cost_usd: work.metered.cost_usd,
             adjusts: None,
+            belongs_at: event.envelope.time,
         }
     }
 
@@ -195,6 +202,7 @@ impl<'a> Line<'a> {
             price_version: &work.metered.price_version,
             cost_usd: work.metered.cost_usd,
             adjusts: None,
+            belongs_at: event.envelope.time,
         }
     }
 
@@ -220,6 +228,7 @@ impl<'a> Line<'a> {
             price_version: &adjusted.price_version,
             cost_usd: adjusted.delta_usd,
             adjusts: Some((adjusted.entry_id.0, adjusted.repricing_number)),
+            belongs_at: adjusted.entry_occurred_at.unwrap_or(event.envelope.time),
         }
     }
 
@@ -245,12 +254,14 @@ impl<'a> Line<'a> {
             price_version: &metered.price_version,
             cost_usd: metered.cost_usd,
             adjusts: None,
+            belongs_at: event.envelope.time,
         }
     }
 }
 
 pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), sqlx::Error> {
     repricings::apply(&mut *connection, entries).await?;
+    invoices::apply(&mut *connection, entries).await?;
     let Some(partition) = entries.first().map(|entry| i32::from(entry.position.partition)) else {
         return Ok(());
     };
@@ -275,11 +286,11 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
         "with added as (
             insert into usage_entries (tenant_id, attempt_id, session_id, job_id, agent_id, channel, provider, model,
                 outcome, tokens_in, tokens_out, estimated, price_version, cost_usd, occurred_at, sequence, kind,
-                audio_ms, characters, requests, tokens_cached, adjusts, repricing_number)
-            select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[],
+                audio_ms, characters, requests, tokens_cached, adjusts, repricing_number, belongs_at, partition)
+            select *, $31::int4 from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[],
                 $8::text[], $9::text[], $10::int8[], $11::int8[], $12::bool[], $13::text[], $14::numeric[],
                 $15::timestamptz[], $16::int8[], $17::text[], $18::int8[], $19::int8[], $20::int8[], $21::int8[],
-                $22::uuid[], $23::int8[])
+                $22::uuid[], $23::int8[], $32::timestamptz[])
             on conflict on constraint usage_entries_pkey do nothing
             returning tenant_id, occurred_at, kind, provider, model, agent_id, channel, 1 as entries, 0 as replies,
                 tokens_in, tokens_cached, tokens_out, audio_ms, characters, requests, cost_usd, sequence
@@ -293,7 +304,7 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
          insert into usage_rollups as old (tenant_id, grain, starts_at, partition, kind, provider, model, agent_id,
             channel, entries, replies, tokens_in, tokens_cached, tokens_out, audio_ms, characters, requests, cost_usd,
             sequence)
-         select tenant_id, grain, date_trunc(grain, occurred_at, 'UTC'), $31, kind, provider, model, agent_id, channel,
+         select tenant_id, grain, date_trunc(grain, occurred_at, 'UTC'), $31::int4, kind, provider, model, agent_id, channel,
             sum(entries), sum(replies), sum(tokens_in), sum(tokens_cached), sum(tokens_out), sum(audio_ms),
             sum(characters), sum(requests), sum(cost_usd), max(sequence)
          from counted cross join (values ('hour'), ('day')) as grains (grain)
@@ -336,6 +347,7 @@ pub(crate) async fn apply(connection: &mut PgConnection, entries: &[Entry]) -> R
         column!(replies, |row| row.2.channel.as_str()) as _,
         column!(replies, |row| row.0) as _,
         partition,
+        column!(rows, |row| row.belongs_at) as _,
     )
     .execute(connection)
     .await?;

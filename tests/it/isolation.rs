@@ -229,6 +229,7 @@ impl Used {
             ("/api/phone-numbers", &self.agent),
             ("/api/provider-calls", &self.provider_call),
             ("/api/analytics/entries", &self.entry),
+            ("/api/invoices", &self.entry),
             ("/api/tool-executions", &self.tool_run),
             ("/api/budgets", &self.agent),
             ("/api/webhooks", &self.webhook),
@@ -248,7 +249,8 @@ impl Used {
 
     fn path(&self, route: &Route) -> String {
         let in_path = route.ids.iter().filter(|id| id.place == Place::Path);
-        in_path.fold(route.path.clone(), |path, id| {
+        let month = events::Clock::system().now().format("%Y-%m").to_string();
+        in_path.fold(route.path.replace("{month}", &month), |path, id| {
             path.replace(&format!("{{{}}}", id.name), self.id_for(route, id))
         })
     }

@@ -20,6 +20,7 @@ mod fairness;
 mod hostile_sockets;
 mod house;
 mod idempotency;
+mod invoices;
 mod isolation;
 mod job_cancel;
 mod job_retention;

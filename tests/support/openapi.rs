@@ -162,8 +162,8 @@ fn ids(document: &Value, operation: &Value) -> Vec<IdParameter> {
             _ => continue,
         };
         let name = parameter["name"].as_str().unwrap().to_owned();
-        // Whatever stands in a path names something.
-        if place == Place::Path || is_id(document, &name, &parameter["schema"]) {
+        // Whatever stands in a path names something; months are the same for everybody.
+        if (place == Place::Path && name != "month") || is_id(document, &name, &parameter["schema"]) {
             ids.push(IdParameter { place, name, several: false });
         }
     }

@@ -5,11 +5,13 @@
 //! projections' queries, calls vendors, and appends.
 //!
 //! Start with [`turns`] (the brain: one message to one reply), then [`tools`] (the hands), [`voice`] (ears and mouth),
-//! [`summaries`] (of calls that are over), [`repricings`] (of what was charged) and [`webhooks`] (telling tenants).
+//! [`summaries`] (of calls that are over), [`repricings`] (of what was charged), [`invoices`] (of months that are over)
+//! and [`webhooks`] (telling tenants).
 
 mod agents;
 pub mod alerts;
 mod budgets;
+pub mod invoices;
 mod mcp_servers;
 mod prompts;
 pub mod repricings;

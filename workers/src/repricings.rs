@@ -208,6 +208,7 @@ impl Repricings {
             repricing_id: *repricing_id,
             repricing_number: *number,
             entry_id: entry.id,
+            entry_occurred_at: Some(entry.occurred_at),
             session_id: entry.session_id,
             job_id: entry.job_id,
             agent_id: entry.agent_id,

@@ -30,6 +30,7 @@ mod ws_tickets;
 mod webhooks;
 
 mod analytics;
+mod invoices;
 mod jobs;
 mod session_facts;
 
@@ -77,6 +78,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(jobs::router())
         .merge(session_facts::router())
         .merge(analytics::router())
+        .merge(invoices::router())
         .merge(webhooks::router())
         .merge(ws_tickets::router())
         .merge(telephony::router())

@@ -1,8 +1,10 @@
-//! Prices, and correcting what was charged by them.
+//! Prices, correcting what was charged by them, and invoices.
 
+use chrono::TimeDelta;
 use rust_decimal::Decimal;
 
 use super::{id, time};
+use crate::billing::InvoiceClosed;
 use crate::prices::{Per, Price, PriceKind, PricesChanged, PricesOrigin, Rate, Unit};
 use crate::repricing::*;
 use crate::session::Channel;
@@ -44,6 +46,7 @@ pub(super) fn payloads() -> Vec<Payload> {
             repricing_id,
             repricing_number: 2,
             entry_id: id(31).into(),
+            entry_occurred_at: Some(time()),
             session_id: id(2).into(),
             job_id: Some(id(3).into()),
             agent_id: id(4).into(),
@@ -52,6 +55,16 @@ pub(super) fn payloads() -> Vec<Payload> {
             model,
             delta_usd: Decimal::new(-62, 6),
             price_version: "repricing:2".to_owned(),
+        }
+        .into(),
+        InvoiceClosed {
+            month: "2025-11".to_owned(),
+            time_zone: "Europe/Berlin".to_owned(),
+            starts_at: time(),
+            ends_at: time() + TimeDelta::days(30),
+            through: vec![81_230, 79_981, 80_444],
+            entries: 41_207,
+            total_usd: Decimal::new(1_234_567_890_123, 9),
         }
         .into(),
     ]

@@ -5,6 +5,7 @@
 mod support;
 
 mod calls;
+mod invoices;
 mod keyring;
 mod projecting;
 mod queries;

@@ -58,7 +58,7 @@ async fn the_cut_of_batches_does_not_show_in_the_rows() {
     project(&test.database, &whole, last).await;
     let at_once = test.dump().await;
 
-    sqlx::query("truncate checkpoints, tenants, api_keys, agents, prompts, prompt_versions, default_prompts, invoices, custom_functions, mcp_servers, phone_numbers, twilio_accounts, sessions, messages, jobs, provider_calls, tool_executions, usage_entries, usage_rollups, appointments, calls, call_turns, interruptions, webhooks, webhook_deliveries, webhook_attempts, archive")
+    sqlx::query("truncate checkpoints, tenants, api_keys, agents, prompts, prompt_versions, default_prompts, invoices, custom_functions, mcp_servers, phone_numbers, twilio_accounts, sessions, messages, jobs, provider_calls, tool_executions, usage_entries, usage_rollups, closed_invoices, appointments, calls, call_turns, interruptions, webhooks, webhook_deliveries, webhook_attempts, archive")
         .execute(&test.admin)
         .await
         .unwrap();

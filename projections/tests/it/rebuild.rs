@@ -68,8 +68,10 @@ async fn an_edited_a_lost_and_an_invented_row_are_reported_exactly() {
     .fetch_one(&test.admin)
     .await
     .unwrap();
-    sqlx::query("insert into usage_entries select tenant_id, session_id, session_id, job_id, agent_id, channel, provider,
-            model, outcome, 1, 1, true, 'x', 1, occurred_at, 1 from usage_entries where job_id = $1")
+    sqlx::query("insert into usage_entries (tenant_id, attempt_id, session_id, job_id, agent_id, channel, provider, model, outcome,
+            tokens_in, tokens_out, estimated, price_version, cost_usd, occurred_at, sequence, partition, belongs_at)
+        select tenant_id, session_id, session_id, job_id, agent_id, channel, provider,
+            model, outcome, 1, 1, true, 'x', 1, occurred_at, 1, 0, occurred_at from usage_entries where job_id = $1")
         .bind(job_id)
         .execute(&test.admin)
         .await

@@ -77,6 +77,7 @@ fn correction(story: &mut Story, chance: &mut Chance, agents: &[AgentId]) -> Eve
         repricing_id: RepricingId::new(),
         repricing_number: 1,
         entry_id: EventId::new(),
+        entry_occurred_at: Some(chance.time()),
         session_id: SessionId::new(),
         job_id: None,
         agent_id: chance.of(agents),

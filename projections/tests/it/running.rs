@@ -28,7 +28,7 @@ async fn a_second_runner_stands_by_and_takes_over() {
 
     assert_level(&test, last).await;
     let expected = test.dump().await;
-    sqlx::query("truncate checkpoints, tenants, api_keys, agents, invoices, custom_functions, mcp_servers, phone_numbers, twilio_accounts, sessions, messages, jobs, provider_calls, tool_executions, usage_entries, usage_rollups, appointments, webhooks, webhook_deliveries, webhook_attempts, archive")
+    sqlx::query("truncate checkpoints, tenants, api_keys, agents, invoices, custom_functions, mcp_servers, phone_numbers, twilio_accounts, sessions, messages, jobs, provider_calls, tool_executions, usage_entries, usage_rollups, closed_invoices, appointments, webhooks, webhook_deliveries, webhook_attempts, archive")
         .execute(&test.admin)
         .await
         .unwrap();
@@ -112,7 +112,7 @@ async fn a_database_that_crashes_and_comes_back_loses_nothing() {
     process.stop().await;
     let first = test.dump().await;
 
-    sqlx::query("truncate checkpoints, tenants, api_keys, agents, invoices, custom_functions, mcp_servers, phone_numbers, twilio_accounts, sessions, messages, jobs, provider_calls, tool_executions, usage_entries, usage_rollups, appointments, webhooks, webhook_deliveries, webhook_attempts, archive")
+    sqlx::query("truncate checkpoints, tenants, api_keys, agents, invoices, custom_functions, mcp_servers, phone_numbers, twilio_accounts, sessions, messages, jobs, provider_calls, tool_executions, usage_entries, usage_rollups, closed_invoices, appointments, webhooks, webhook_deliveries, webhook_attempts, archive")
         .execute(&test.admin)
         .await
         .unwrap();

@@ -17,7 +17,7 @@ const LOGIN: &str = "vocalbridge";
 const NOBODY: u32 = 65534;
 
 /// What projections write.
-pub const READ_SIDE: [&str; 31] = [
+pub const READ_SIDE: [&str; 32] = [
     "tenants",
     "api_keys",
     "api_key_secrets",
@@ -37,6 +37,7 @@ pub const READ_SIDE: [&str; 31] = [
     "tool_executions",
     "usage_entries",
     "usage_rollups",
+    "closed_invoices",
     "appointments",
     "calls",
     "call_turns",
