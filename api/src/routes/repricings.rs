@@ -223,6 +223,8 @@ async fn create_repricing(
         () = app.nearly_drained() => None,
     };
     freshness::of_position(&app, Projection::Ledger, ended.unwrap_or(begun)).await;
+    // What it found stands in a history of its own, in whatever partition.
+    freshness::of_aggregate(&app, Projection::Ledger, Aggregate::repricing(repricing_id)).await;
     let answer = shown(&app, repricing_id).await?;
     let place = format!("{PATH}/{repricing_id}");
     let answer = match ended {
