@@ -224,6 +224,7 @@ async fn what_makes_no_sense_is_refused() {
         ("timeseries?format=xml", "format"),
         ("usage?group_by=", "group_by"),
         ("usage?format=pdf", "format"),
+        ("latency?group_by=stage", "group_by"),
         ("top-agents?start_date=soon", "start_date"),
         ("entries?limit=0", "limit"),
         ("entries?after=1", "after"),

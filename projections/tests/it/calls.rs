@@ -1,8 +1,10 @@
 //! Calls, what was heard in them, and what they cost.
 
 use events::call::SpeechKind;
+use events::session::Channel;
 use events::{JobId, SessionId, TenantId};
 use projections::calls::{self, CallFilter, CallRecord};
+use projections::ledger::{Group, Grouping};
 use projections::transcripts::{self, MessageRecord, MessageRole};
 use projections::{Page, ledger};
 use rust_decimal::Decimal;
@@ -224,16 +226,29 @@ async fn latencies_are_told_by_stage_and_provider() {
 
     let day = chrono::TimeDelta::days(1);
     let (from, to) = (story.time() - day, story.time() + day);
-    let found = calls::latencies(&test.database, story.tenant_id, from, to).await.unwrap();
+    let by_provider = Grouping { provider: true, ..Grouping::default() };
+    let latencies = async |tenant_id, from, to, grouping| {
+        calls::latencies(&test.database, tenant_id, from, to, grouping).await.unwrap()
+    };
+    let found = latencies(story.tenant_id, from, to, by_provider).await;
     let of = |stage: &str| {
         let stage = found.iter().find(|latency| latency.stage == stage)?;
-        Some((stage.provider.as_deref(), stage.count, [stage.p50_ms, stage.p90_ms, stage.p99_ms]))
+        Some((stage.group.provider.as_deref(), stage.count, [stage.p50_ms, stage.p90_ms, stage.p99_ms]))
     };
     assert_eq!(of("stt"), Some((Some("local"), 100, [5_000, 9_000, 9_900])));
     assert_eq!(of("caller_gap"), Some((None, 100, [700; 3])));
     assert_eq!(of("first_audio"), None, "none was measured");
     assert_eq!(of("vendor_first_token"), Some((Some("vendor_a"), 1, [90; 3])));
     assert_eq!(of("vendor_total"), Some((Some("vendor_a"), 1, [212; 3])));
-    assert_eq!(calls::latencies(&test.database, story.tenant_id, to, to + day).await.unwrap(), []);
-    assert_eq!(calls::latencies(&test.database, TenantId::new(), from, to).await.unwrap(), []);
+    assert_eq!(latencies(story.tenant_id, to, to + day, by_provider).await, []);
+    assert_eq!(latencies(TenantId::new(), from, to, by_provider).await, []);
+
+    let apart = Grouping { provider: false, model: true, agent: true, channel: true };
+    let found = latencies(story.tenant_id, from, to, apart).await;
+    let of = |stage: &str| found.iter().find(|latency| latency.stage == stage).unwrap().group.clone();
+    let turn = Group { agent_id: Some(story.agent_id), channel: Some(Channel::Voice), ..Group::default() };
+    assert_eq!(of("caller_gap"), turn);
+    let request = of("vendor_total");
+    assert_eq!((request.provider, request.agent_id), (None, Some(story.agent_id)));
+    assert!(request.model.is_some_and(|model| !model.is_empty()));
 }

@@ -3,6 +3,7 @@
 #![expect(unused_qualifications, reason = "utoipa's macro qualifies the parameters' types")]
 
 mod entries;
+mod latency;
 mod rows;
 mod span;
 mod timeseries;
@@ -15,7 +16,6 @@ use chrono::{DateTime, Days, Utc};
 use domain::Zone;
 use events::{AgentId, TenantId};
 use projections::Projection;
-use projections::calls::{self, StageLatency};
 use projections::configuration;
 use projections::ledger::usage::{self, Span};
 use projections::ledger::{Amounts, Grouping};
@@ -50,26 +50,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(timeseries::get_timeseries))
         .routes(routes!(entries::list_ledger_entries))
         .routes(routes!(get_top_agents))
-        .routes(routes!(get_latencies))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct SpanQuery {
-    /// A date (its beginning in the tenant's time zone) or an RFC 3339 time; 30 days before the end when left out.
-    #[param(example = "2026-01-01")]
-    start_date: Option<String>,
-    /// A date (its end) or an RFC 3339 time, not included; now when left out.
-    #[param(example = "2026-01-31")]
-    end_date: Option<String>,
-}
-
-impl SpanQuery {
-    fn span(&self, zone: Zone, now: DateTime<Utc>) -> Result<Span, Problem> {
-        let (start, end) = (self.start_date.as_deref(), self.end_date.as_deref());
-        span(start, end, zone, now, |to| to.checked_sub_days(DEFAULT_SPAN).unwrap_or(to))
-    }
+        .routes(routes!(latency::get_latencies))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -200,7 +181,7 @@ async fn get_usage(
     let format = Format::of(format.as_deref(), &headers)?;
     let grouping = rows::grouping(group_by.as_deref())?;
     let zone = zone_of(&app, caller.tenant_id).await?;
-    let span = SpanQuery { start_date, end_date }.span(zone, app.clock.now())?;
+    let span = lately(start_date.as_deref(), end_date.as_deref(), zone, app.clock.now())?;
     // Sessions and messages come from one projection, tokens and cost from the other.
     tokio::join!(
         freshness::of_everything(&app, Projection::Ledger),
@@ -247,6 +228,11 @@ async fn get_usage(
         groups,
     };
     Ok(Json(answer).into_response())
+}
+
+/// The span of a report: 30 days, until now.
+fn lately(start: Option<&str>, end: Option<&str>, zone: Zone, now: DateTime<Utc>) -> Result<Span, Problem> {
+    span(start, end, zone, now, |to| to.checked_sub_days(DEFAULT_SPAN).unwrap_or(to))
 }
 
 async fn groups(
@@ -298,60 +284,6 @@ async fn get_top_agents(
     let most = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let agents = usage::top_agents(&app.database, caller.tenant_id, &span, most).await?;
     named(&app, caller.tenant_id, agents).await.map(Json)
-}
-
-/// How long a stage took with a provider, in milliseconds.
-#[derive(Debug, Serialize, ToSchema)]
-struct Latency {
-    /// Of a turn in a call: `endpointing`, `stt`, `first_token`, `first_sentence`, `first_audio`, and `caller_gap`, which
-    /// is all the caller hears of them. Of a request to a model that succeeded, in chats and calls: `vendor_first_token`,
-    /// `vendor_total`.
-    #[schema(example = "first_token")]
-    stage: String,
-    /// `null`: nobody's but our own.
-    provider: Option<String>,
-    /// How often it was measured.
-    count: u64,
-    p50_ms: u64,
-    p90_ms: u64,
-    p99_ms: u64,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct Latencies {
-    start_date: DateTime<Utc>,
-    end_date: DateTime<Utc>,
-    stages: Vec<Latency>,
-}
-
-impl From<StageLatency> for Latency {
-    fn from(latency: StageLatency) -> Self {
-        let StageLatency { stage, provider, count, p50_ms, p90_ms, p99_ms } = latency;
-        Self { stage, provider, count, p50_ms, p90_ms, p99_ms }
-    }
-}
-
-/// Report latencies
-///
-/// By stage and provider: half, nine of ten, 99 of a hundred took no longer. Role: viewer.
-#[utoipa::path(
-    get, path = "/api/analytics/latency", tag = "Analytics", operation_id = "get_latencies", params(SpanQuery),
-    responses((status = 200, description = "The latencies", body = Latencies), problems::Reading)
-)]
-async fn get_latencies(
-    State(app): State<App>,
-    Viewer(caller): Viewer,
-    QueryOf(query): QueryOf<SpanQuery>,
-) -> Result<Json<Latencies>, Problem> {
-    let zone = zone_of(&app, caller.tenant_id).await?;
-    let Span { start: from, end: to } = query.span(zone, app.clock.now())?;
-    tokio::join!(
-        freshness::of_everything(&app, Projection::Calls),
-        freshness::of_everything(&app, Projection::ProviderCalls)
-    );
-    let found = calls::latencies(&app.database, caller.tenant_id, from, to).await?;
-    let stages = found.into_iter().map(Latency::from).collect();
-    Ok(Json(Latencies { start_date: from, end_date: to, stages }))
 }
 
 async fn named(
