@@ -21,6 +21,8 @@ use crate::App;
 
 /// A count is used for so long.
 const COUNTED_EVERY: Duration = Duration::from_millis(250);
+/// Unless it says that the limit is near: then it is made anew, but no more often than this.
+const COUNTED_AT_MOST_EVERY: Duration = Duration::from_millis(10);
 /// Of the limit, how much is let in by the count.
 const FAR_FROM_LIMIT: u32 = 4;
 /// Tenants that are asked for something at the moment.
@@ -61,12 +63,13 @@ impl UnderWay {
     ) -> Result<bool, projections::Error> {
         let turns = self.of(tenant_id);
         let mut turns = turns.lock().await;
-        let counted = match turns.counted {
-            Some((at, counted)) if at.elapsed() < COUNTED_EVERY => counted,
-            _ => turns.count(app, tenant_id).await?,
-        };
-        let under_way = counted.saturating_add(turns.unseen.len() as u64);
-        let is_far = under_way < u64::from(most / FAR_FROM_LIMIT);
+        let few = u64::from(most / FAR_FROM_LIMIT);
+        if turns.is_older_than(COUNTED_EVERY)
+            || turns.under_way() >= few && turns.is_older_than(COUNTED_AT_MOST_EVERY)
+        {
+            turns.count(app, tenant_id).await?;
+        }
+        let is_far = turns.under_way() < few;
         if is_far {
             turns.unseen.insert(job_id, Unseen { let_in: Instant::now(), position: None });
         }
@@ -99,7 +102,17 @@ impl UnderWay {
 }
 
 impl Turns {
-    async fn count(&mut self, app: &App, tenant_id: TenantId) -> Result<u64, projections::Error> {
+    fn is_older_than(&self, age: Duration) -> bool {
+        self.counted.is_none_or(|(at, _)| at.elapsed() >= age)
+    }
+
+    /// At most so many; what the projection has seen since the count may be in it twice.
+    fn under_way(&self) -> u64 {
+        let counted = self.counted.map_or(0, |(_, counted)| counted);
+        counted.saturating_add(self.unseen.len() as u64)
+    }
+
+    async fn count(&mut self, app: &App, tenant_id: TenantId) -> Result<(), projections::Error> {
         // Before the count, so that whatever is seen by now is in it.
         let (mut seen, lease) = (Vec::new(), app.config.reservation_lease);
         for (job_id, unseen) in &self.unseen {
@@ -118,6 +131,6 @@ impl Turns {
         }
         let counted = reservations::turns_under_way(&app.database, tenant_id).await?;
         self.counted = Some((Instant::now(), counted));
-        Ok(counted)
+        Ok(())
     }
 }
