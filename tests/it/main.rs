@@ -38,6 +38,7 @@ mod prices;
 mod prompts;
 mod rate_limits;
 mod real_vendors;
+mod realtime;
 mod recordings;
 mod repricings;
 mod roles;
