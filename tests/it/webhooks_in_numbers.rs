@@ -15,6 +15,7 @@ use tests::{Endpoint, World, eventually, world};
 const ENDPOINTS: usize = 20;
 /// Requests that one worker has under way to one endpoint: what a kill may lose sight of.
 const UNDER_WAY: usize = 8;
+const UNACKNOWLEDGED: usize = 1_000;
 const LIMIT: Duration = Duration::from_secs(1_800);
 
 fn events() -> usize {
@@ -92,16 +93,19 @@ async fn end_sessions(world: &World, count: usize) -> HashSet<String> {
     };
     let cause = Cause { origin, causation_id: None };
     let (mut sessions, mut sent) = (HashSet::new(), Vec::new());
-    for _ in 0..count {
+    for number in 1..=count {
         let session_id = SessionId::new();
         let aggregate = Aggregate::session(world.tenant(0).id, session_id);
         let ended = SessionEnded { reason: "requested".to_owned() };
         let event = Event::new(EventId::new(), system.clock.now(), "test", aggregate, &cause, ended);
         sent.push(system.nats.log.send(&event, Expect::Anything).await);
         sessions.insert(session_id.to_string());
-    }
-    for pending in sent {
-        pending.acknowledged().await.unwrap();
+        // No more than that may be on their way at once.
+        if sent.len() == UNACKNOWLEDGED || number == count {
+            for pending in sent.drain(..) {
+                pending.acknowledged().await.unwrap();
+            }
+        }
     }
     sessions
 }
